@@ -1,0 +1,37 @@
+/// Bytes that extents refer to: a source file, or rows computed from one. The seam for fault injection.
+public protocol ByteSource: AnyObject, Sendable {
+  /// What a message calls it; a path for a file.
+  var name: String { get }
+
+  /// All of it in memory, for pieces that the kernel copies (user space must not touch them: a truncated file
+  /// faults there). `nil` where there is no such mapping.
+  var mapping: UnsafeRawBufferPointer? { get }
+
+  /// Fills `buffer` with the bytes from `offset` on.
+  func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(ReadError)
+
+  /// Throws if the source is no longer what it was when its tensors were planned. Called after the bytes of a window
+  /// were taken, so that a change during the read is noticed.
+  func verify() throws(ReadError)
+}
+
+/// Why bytes could not be produced. Readers see all of them as EIO.
+public enum ReadError: Error, Equatable, Sendable, CustomStringConvertible {
+  /// The source file at `path` was changed, truncated, replaced or removed after it was opened.
+  case sourceChanged(path: String, what: String)
+  /// A read of the source file failed with `errno`.
+  case io(path: String, offset: Int, errno: Int32)
+  /// The source ended before the bytes that its header promises.
+  case endOfFile(path: String, offset: Int)
+
+  public var description: String {
+    switch self {
+    case .sourceChanged(let path, let what):
+      "\(path): \(what) since it was opened; its bytes are no longer served. Unmount and mount again to serve the new file."
+    case .io(let path, let offset, let code):
+      "\(path): reading at byte \(offset): \(errnoMessage(code))"
+    case .endOfFile(let path, let offset):
+      "\(path): ends before byte \(offset), which its header promises"
+    }
+  }
+}

@@ -1,0 +1,171 @@
+import Glibc
+
+/// The bytes of one window, as pieces for `writev`: verbatim runs straight from the mapping of their source, zeros from one
+/// shared page, the rest from a buffer. Reusable; one at a time uses it.
+public struct Gather: ~Copyable {
+  /// Who may touch the pieces.
+  public enum Consumer: Sendable {
+    /// The kernel, by `writev`: pieces may point into mappings of source files.
+    case kernel
+    /// This program: everything is copied first, so that a source that is truncated meanwhile can't fault.
+    case userSpace
+  }
+
+  /// In order; valid until the next `reset`.
+  public private(set) var pieces: [iovec] = []
+  private let consumer: Consumer
+  private let buffer: UnsafeMutableRawBufferPointer
+  private var used = 0
+  private let staging: UnsafeMutableRawBufferPointer
+  private var sources: [any ByteSource] = []
+
+  /// - Parameter capacity: the longest window, in bytes.
+  public init(capacity: Int, for consumer: Consumer) {
+    self.consumer = consumer
+    buffer = .allocate(byteCount: capacity + 2 * Gather.longestElement, alignment: 4096)
+    staging = .allocate(byteCount: 64 << 10, alignment: 4096)
+  }
+
+  deinit {
+    buffer.deallocate()
+    staging.deallocate()
+  }
+
+  public var count: Int { pieces.reduce(0) { $0 + $1.iov_len } }
+
+  /// Calls `body` with each piece.
+  public func forEachPiece<E: Error>(_ body: (UnsafeRawBufferPointer) throws(E) -> Void) throws(E) {
+    for piece in pieces { try body(UnsafeRawBufferPointer(start: piece.iov_base, count: piece.iov_len)) }
+  }
+
+  mutating func reset() {
+    pieces.removeAll(keepingCapacity: true)
+    sources.removeAll(keepingCapacity: true)
+    used = 0
+  }
+
+  mutating func append(_ extent: Extent, bytes: Range<Int>) throws(ReadError) {
+    switch extent {
+    case .literal(let literal):
+      literal.withUnsafeBytes { take(bytes.count).copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[bytes])) }
+    case .zeros:
+      appendZeros(bytes.count)
+    case .tensor(let run):
+      if !sources.contains(where: { $0 === run.source }) { sources.append(run.source) }
+      if run.cast.isVerbatim { try appendVerbatim(run, bytes) } else { try appendCast(run, bytes) }
+    }
+  }
+
+  func verifySources() throws(ReadError) {
+    for source in sources { try source.verify() }
+  }
+
+  // MARK: pieces
+
+  /// Bytes; a window may start and end inside an element that is computed whole.
+  private static let longestElement = 8
+
+  /// 1 MiB of zeros that every window shares. Never written, so the kernel backs it by its zero page.
+  private static let zeros: Int = {
+    let pointer = mmap(nil, zerosCount, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    precondition(pointer != MAP_FAILED, "no memory")
+    return Int(bitPattern: pointer)
+  }()
+  private static let zerosCount = 1 << 20
+
+  /// `writev` takes at most IOV_MAX (1024) pieces; the rest of a window of short runs is copied.
+  private static let mostPieces = 1000
+  /// Shorter runs are cheaper to copy than to pin.
+  private static let shortestMapped = 1024
+
+  private mutating func appendZeros(_ count: Int) {
+    var left = count
+    while left > 0 {
+      let part = min(left, Gather.zerosCount)
+      pieces.append(iovec(iov_base: UnsafeMutableRawPointer(bitPattern: Gather.zeros), iov_len: part))
+      left -= part
+    }
+  }
+
+  /// The next `count` bytes of the buffer.
+  private mutating func reserve(_ count: Int) -> UnsafeMutableRawBufferPointer {
+    precondition(used + count <= buffer.count, "a window longer than the capacity")
+    defer { used += count }
+    return UnsafeMutableRawBufferPointer(rebasing: buffer[used..<(used + count)])
+  }
+
+  /// Makes `part` of the buffer the next piece, or the end of the last one where they touch.
+  private mutating func append(_ part: UnsafeMutableRawBufferPointer) {
+    if let last = pieces.last, last.iov_base + last.iov_len == part.baseAddress {
+      pieces[pieces.count - 1].iov_len += part.count
+    } else if part.count > 0 {
+      pieces.append(iovec(iov_base: part.baseAddress, iov_len: part.count))
+    }
+  }
+
+  private mutating func take(_ count: Int) -> UnsafeMutableRawBufferPointer {
+    let part = reserve(count)
+    append(part)
+    return part
+  }
+
+  /// Calls `body` with each gapless part of `elements` of the run, as a byte offset in the source and a count of elements.
+  private static func forEachRow(
+    of run: TensorRun, elements: Range<Int>, _ body: (_ offset: Int, _ count: Int) throws(ReadError) -> Void
+  ) throws(ReadError) {
+    let size = run.cast.source.size
+    var element = run.window.lowerBound + elements.lowerBound
+    let end = run.window.lowerBound + elements.upperBound
+    while element < end {
+      let (row, column) = element.quotientAndRemainder(dividingBy: run.rowElements)
+      let count = min(run.rowElements - column, end - element)
+      try body(run.offset + (row * run.rowStride + column) * size, count)
+      element += count
+    }
+  }
+
+  private mutating func appendVerbatim(_ run: TensorRun, _ bytes: Range<Int>) throws(ReadError) {
+    // Byte granular: a window may end inside an element.
+    let size = run.cast.source.size
+    let elements = (bytes.lowerBound / size)..<((bytes.upperBound + size - 1) / size)
+    let mapping = consumer == .kernel ? run.source.mapping : nil
+    var skip = bytes.lowerBound - elements.lowerBound * size
+    var left = bytes.count
+    try Gather.forEachRow(of: run, elements: elements) { (offset, count) throws(ReadError) in
+      let length = min(count * size - skip, left)
+      let start = offset + skip
+      if let mapping, length >= Gather.shortestMapped, pieces.count < Gather.mostPieces {
+        guard start + length <= mapping.count else { throw .endOfFile(path: run.source.name, offset: start + length) }
+        let base = UnsafeMutableRawPointer(mutating: mapping.baseAddress! + start)
+        pieces.append(iovec(iov_base: base, iov_len: length))
+      } else {
+        try run.source.read(at: start, into: take(length))
+      }
+      skip = 0
+      left -= length
+    }
+  }
+
+  private mutating func appendCast(_ run: TensorRun, _ bytes: Range<Int>) throws(ReadError) {
+    let (from, to) = (run.cast.source.size, run.cast.target.size)
+    // Whole elements are cast; where the window starts or ends inside one, the piece is trimmed.
+    let elements = (bytes.lowerBound / to)..<((bytes.upperBound + to - 1) / to)
+    let output = reserve(elements.count * to)
+    var written = 0
+    try Gather.forEachRow(of: run, elements: elements) { (offset, count) throws(ReadError) in
+      var done = 0
+      while done < count {
+        let part = min(count - done, staging.count / from)
+        let input = UnsafeMutableRawBufferPointer(rebasing: staging[0..<(part * from)])
+        try run.source.read(at: offset + done * from, into: input)
+        CastKernel.apply(
+          run.cast, from: UnsafeRawBufferPointer(input),
+          to: UnsafeMutableRawBufferPointer(rebasing: output[written..<(written + part * to)]))
+        done += part
+        written += part * to
+      }
+    }
+    let first = elements.lowerBound * to
+    append(UnsafeMutableRawBufferPointer(rebasing: output[(bytes.lowerBound - first)..<(bytes.upperBound - first)]))
+  }
+}

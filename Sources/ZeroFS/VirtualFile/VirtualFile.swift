@@ -1,0 +1,78 @@
+/// A file that exists as extents: what it holds is computed for the window that is asked for.
+public struct VirtualFile: Sendable {
+  public let extents: [Extent]
+  /// Where each extent starts, in bytes.
+  private let starts: [Int]
+  /// Bytes.
+  public let count: Int
+
+  public init(_ extents: [Extent]) {
+    self.extents = extents.filter { $0.count > 0 }
+    var starts: [Int] = []
+    starts.reserveCapacity(self.extents.count)
+    var end = 0
+    for extent in self.extents {
+      starts.append(end)
+      end += extent.count
+    }
+    self.starts = starts
+    count = end
+  }
+
+  public init(_ text: String) { self.init([.literal(Array(text.utf8))]) }
+
+  /// Collects the bytes of `window` (cut at the end of the file) into `gather`.
+  ///
+  /// - Throws: `ReadError` when a source can't be read or is no longer what it was.
+  public func read(_ window: Range<Int>, into gather: inout Gather) throws(ReadError) {
+    gather.reset()
+    let window = window.clamped(to: 0..<count)
+    var index = extentIndex(at: window.lowerBound)
+    var position = window.lowerBound
+    while position < window.upperBound {
+      let extent = extents[index]
+      let start = starts[index]
+      let end = min(start + extent.count, window.upperBound)
+      try gather.append(extent, bytes: (position - start)..<(end - start))
+      position = end
+      index += 1
+    }
+    try gather.verifySources()
+  }
+
+  /// `lseek(offset, SEEK_DATA or SEEK_HOLE)`: the next byte from `offset` on that is in data, or in a hole. Zero runs are
+  /// holes, and the end of the file is one. `nil`: ENXIO.
+  public func seek(_ offset: Int, toHole: Bool) -> Int? {
+    guard offset >= 0 && offset < count else { return nil }
+    var index = extentIndex(at: offset)
+    var position = offset
+    while index < extents.count {
+      if extents[index].isHole == toHole { return position }
+      index += 1
+      position = index < starts.count ? starts[index] : count
+    }
+    return toHole ? count : nil
+  }
+
+  /// Bytes that are not in holes.
+  public var dataBytes: Int {
+    extents.reduce(0) { $0 + ($1.isHole ? 0 : $1.count) }
+  }
+
+  /// The index of the extent that holds byte `offset`.
+  private func extentIndex(at offset: Int) -> Int {
+    var (low, high) = (0, starts.count)
+    while low < high {
+      let middle = (low + high) / 2
+      if starts[middle] <= offset { low = middle + 1 } else { high = middle }
+    }
+    return max(low - 1, 0)
+  }
+}
+
+extension Extent {
+  /// Runs of zeros shorter than a block are not worth a hole.
+  var isHole: Bool {
+    if case .zeros(let count) = self { count >= 4096 } else { false }
+  }
+}
