@@ -1,0 +1,32 @@
+import Glibc
+
+/// A directory tree of virtual files: what a mount serves and `materialize` writes. Immutable; the files themselves are
+/// composed when they are asked for.
+public struct FileTree: Sendable {
+  public struct Entry: Sendable {
+    /// Relative to the root, without a leading slash: `global_step0/layer_01-model_00-model_states.pt`.
+    public let path: String
+    /// Whether the file is a program (mode 0555, not 0444).
+    public let isExecutable: Bool
+    private let compose: @Sendable () -> VirtualFile
+
+    public init(_ path: String, isExecutable: Bool = false, _ compose: @escaping @Sendable () -> VirtualFile) {
+      self.path = path
+      self.isExecutable = isExecutable
+      self.compose = compose
+    }
+
+    /// The file: composed anew at each call, without reading tensor data. Equal at each call.
+    public func file() -> VirtualFile { compose() }
+  }
+
+  /// By path; every directory is implied by the paths below it.
+  public let entries: [Entry]
+  /// The mtime of every file and directory: when the newest source file was written.
+  public let modified: timespec
+
+  public init(_ entries: [Entry], modified: timespec) {
+    self.entries = entries.sorted { $0.path < $1.path }
+    self.modified = modified
+  }
+}
