@@ -5,5 +5,6 @@ import ZeroFS
 struct Zerofs: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "zerofs",
-    abstract: "Present a Hugging Face model directory as the checkpoint that Megatron-DeepSpeed would have saved.")
+    abstract: "Present a Hugging Face model directory as the checkpoint that Megatron-DeepSpeed would have saved.",
+    subcommands: [PlanCommand.self])
 }

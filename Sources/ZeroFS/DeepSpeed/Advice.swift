@@ -1,0 +1,38 @@
+/// What a user should know of a checkpoint before loading it: things that are served as asked and still surprise.
+extension Checkpoint {
+  public var warnings: [String] {
+    let (c, layout) = (model.configuration, model.layout)
+    var warnings: [String] = []
+    if let scaling = c.ropeScaling {
+      warnings.append(
+        "rope_scaling \"\(scaling)\": MDS has plain rotary embeddings only. The weights are right, but without a patch of its "
+          + "RotaryEmbedding the model computes other positions than it was trained with, and the loss is higher.")
+    }
+    let padding = model.vocabulary.padded - model.vocabulary.size
+    if padding > 0 {
+      let effect =
+        model.vocabulary.filling == .zero
+        ? "Rows of zeros give logits of 0, each adding exp(0) to the softmax's sum: the loss is a little higher than "
+          + "transformers' until training pushes them down."
+        : "Each has the mean row's logit, which adds to the softmax's sum: the loss is a little higher than transformers'."
+      warnings.append(
+        "vocabulary: \(model.vocabulary.size) rows, padded with \(padding) to \(model.vocabulary.padded) at TP \(layout.tp). "
+          + effect)
+    }
+    if c.keyValueHeads == layout.tp && c.heads > c.keyValueHeads {
+      warnings.append(
+        "one key-value head on each tensor-parallel rank: MDS runs this with flash attention only "
+          + "(--use-flash-attn-v2 or its like).")
+    }
+    if OptimizerWrapper(layout) == .bf16 {
+      warnings.append(
+        "bf16 at ZeRO stage 0 in the pipeline engine: DeepSpeed from 0.17.7 on can't load its own optimizer state there. "
+          + "Load with --finetune, or use stage 1.")
+    }
+    if layout.modelParallelSize > 100 {
+      warnings.append(
+        "TP × PP = \(layout.modelParallelSize): DeepSpeed sorts mp_rank files as text, so that from 100 on it picks wrong ones.")
+    }
+    return warnings
+  }
+}

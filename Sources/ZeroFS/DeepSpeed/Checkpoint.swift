@@ -1,0 +1,104 @@
+import Glibc
+
+/// The files of a checkpoint, named as DeepSpeed and MDS name them (DeepSpeed `runtime/engine.py`: `_get_ckpt_name`,
+/// `_get_zero_ckpt_name`; `runtime/pipe/module.py`: `ckpt_layer_path`; MDS `megatron/checkpointing.py`).
+public struct Checkpoint: Sendable {
+  public let model: MegatronModel
+  let state: MegatronState
+  let settings: OptimizerSettings
+
+  /// - Throws: `LayoutError` for a negative iteration.
+  public init(_ model: MegatronModel, iteration: Int = 0) throws(LayoutError) {
+    guard iteration >= 0 else { throw .iteration(iteration) }
+    self.model = model
+    state = MegatronState(iteration: iteration)
+    settings = OptimizerSettings()
+  }
+
+  private var layout: ParallelLayout { model.layout }
+
+  /// The directory of the files: `global_step0`.
+  public var tag: String { "global_step\(state.iteration)" }
+
+  public func tree(modified: timespec) -> FileTree {
+    var entries = [
+      FileTree.Entry("latest") { [tag] in VirtualFile(tag) },
+      FileTree.Entry("latest_checkpointed_iteration.txt") { [state] in VirtualFile("\(state.iteration)") },
+      FileTree.Entry("lr_state_dict.yaml") { [state, settings] in
+        VirtualFile("iteration: \(state.iteration)\nlr: \(settings.initialLearningRate)\n")
+      },
+    ]
+    for pp in 0..<layout.pp {
+      for tp in 0..<layout.tp {
+        entries.append(
+          archive(modelStateName(tp: tp, pp: pp)) { [self] in
+            ModelState(model: model, tp: tp, pp: pp, state: state, settings: settings).value()
+          })
+        for dp in partitionedRanks {
+          entries.append(
+            archive(optimizerStateName(tp: tp, pp: pp, dp: dp)) { [self] in optimizerStates(tp: tp, pp: pp, dp: dp) })
+        }
+        for module in layerFiles(of: pp) {
+          entries.append(
+            archive(layerName(module, tp: tp)) { [self] in
+              .orderedDict(
+                model.parameters(of: module, tp: tp).map { ($0.name, .tensor($0.tensor, requiresGrad: false)) })
+            })
+        }
+      }
+    }
+    return FileTree(entries, modified: modified)
+  }
+
+  /// DeepSpeed `runtime/engine.py`: `_save_zero_checkpoint`.
+  private func optimizerStates(tp: Int, pp: Int, dp: Int) -> PickleValue {
+    .dict([
+      "optimizer_state_dict": OptimizerState(model.parameters(tp: tp, pp: pp), layout: layout, settings: settings)
+        .value(dp: dp),
+      "ds_config": deepSpeedConfiguration(layout),
+      "ds_version": .string(settings.deepSpeedVersion),
+    ])
+  }
+
+  /// The files that a model-parallel rank loads its parameters from.
+  func modelStatePaths(tp: Int, pp: Int) -> [String] {
+    ([modelStateName(tp: tp, pp: pp)] + layerFiles(of: pp).map { layerName($0, tp: tp) }).map(path)
+  }
+
+  /// The optimizer files of a model-parallel rank, by data-parallel rank.
+  func optimizerStatePaths(tp: Int, pp: Int) -> [String] {
+    partitionedRanks.map { path(optimizerStateName(tp: tp, pp: pp, dp: $0)) }
+  }
+
+  /// The data-parallel ranks that write a part of the optimizer's state.
+  private var partitionedRanks: Range<Int> { 0..<(OptimizerWrapper(layout).isPartitioned ? layout.dp : 0) }
+
+  /// A tied embedding is in the first stage's file only; the last stage gets it by a broadcast after loading.
+  private func layerFiles(of pp: Int) -> [MegatronModule] {
+    guard layout.engine == .pipeline else { return [] }
+    return model.partition.modules(of: pp, tied: model.isTied).filter { $0 != .embedding || pp == 0 }
+  }
+
+  private func modelStateName(tp: Int, pp: Int) -> String { "mp_rank_\(rank(tp, pp))_model_states" }
+
+  private func optimizerStateName(tp: Int, pp: Int, dp: Int) -> String {
+    "\(layout.dtype == .bfloat16 ? "bf16_" : "")zero_pp_rank_\(dp)_mp_rank_\(rank(tp, pp))_optim_states"
+  }
+
+  private func layerName(_ module: MegatronModule, tp: Int) -> String {
+    "layer_\(Checkpoint.twoDigits(model.pipelineIndex(module)))-model_\(Checkpoint.twoDigits(tp))-model_states"
+  }
+
+  private func rank(_ tp: Int, _ pp: Int) -> String {
+    Checkpoint.twoDigits(layout.modelParallelRank(tp: tp, pp: pp))
+  }
+
+  private func path(_ name: String) -> String { "\(tag)/\(name).pt" }
+
+  private func archive(_ name: String, _ value: @escaping @Sendable () -> PickleValue) -> FileTree.Entry {
+    FileTree.Entry(path(name)) { TorchArchive(value(), name: name).file() }
+  }
+
+  /// `"{:02d}".format(number)`.
+  private static func twoDigits(_ number: Int) -> String { number < 10 ? "0\(number)" : "\(number)" }
+}

@@ -1,0 +1,100 @@
+/// `mp_rank_MM_model_states.pt`: what the engine knows of one model-parallel rank (DeepSpeed `runtime/engine.py`:
+/// `DeepSpeedEngine._save_checkpoint`), with MDS's own entries behind (`megatron/checkpointing.py`: `save_checkpoint`).
+struct ModelState: Sendable {
+  let model: MegatronModel
+  let tp: Int
+  let pp: Int
+  let state: MegatronState
+  let settings: OptimizerSettings
+
+  private var layout: ParallelLayout { model.layout }
+
+  func value() -> PickleValue {
+    let parameters = model.parameters(tp: tp, pp: pp)
+    let usesZero = layout.zeroStage > 0
+    let optimizer: PickleValue =
+      usesZero ? .none : OptimizerState(parameters, layout: layout, settings: settings).value(dp: 0)
+    let frozen: PickleValue = layout.zeroStage > 1 ? .orderedDict([]) : .none
+    let configuration = deepSpeedConfiguration(layout)
+    return .dict(
+      [
+        ("module", layout.engine == .pipeline ? .none : module(parameters)),
+        (
+          "buffer_names",
+          .list(layout.engine == .pipeline ? [] : [.string("language_model.rotary_pos_emb.inv_freq")])
+        ),
+        ("optimizer", optimizer),
+        ("param_shapes", usesZero ? parameterShapes(parameters) : .none),
+        ("frozen_param_shapes", frozen),
+        ("shared_params", usesZero ? .dict([:]) : .none),
+        ("frozen_param_fragments", frozen),
+        ("lr_scheduler", state.learningRateScheduler),
+        ("data_sampler", .none),
+        ("random_ltd", .none),
+        ("skipped_steps", .int(0)),
+        ("global_steps", .int(state.iteration)),
+        ("global_samples", .int(0)),
+        ("dp_world_size", .int(layout.dp)),
+        ("mp_world_size", .int(layout.modelParallelSize)),
+        ("checkpoint_parallel_dimensions", .dict(["pp_degree": .int(layout.pp), "tp_degree": .int(layout.tp)])),
+        ("ds_config", configuration),
+        ("ds_version", .string(settings.deepSpeedVersion)),
+        ("universal_checkpoint_info", UniversalCheckpointInfo(model).value),
+        ("args", state.arguments(model, tp: tp, pp: pp, deepSpeedConfiguration: configuration)),
+        ("checkpoint_version", .float(3)),
+        ("iteration", .int(state.iteration)),
+        ("tokens", .int(0)),
+        ("rng_state", state.randomState(tp: tp, pp: pp)),
+      ])
+  }
+
+  /// Names and shapes by parameter group (`DeepSpeedEngine._get_zero_param_shapes`).
+  private func parameterShapes(_ parameters: [MegatronParameter]) -> PickleValue {
+    .list(
+      ParameterGroup.groups(of: parameters).map { group in
+        .orderedDict(group.parameters.map { ($0.name, .size($0.tensor.shape)) })
+      })
+  }
+
+  /// The nested dictionaries of `GPTModel.state_dict_for_save_checkpoint` (MDS `megatron/model/language_model.py`:
+  /// `TransformerLanguageModel.state_dict_for_save_checkpoint`).
+  private func module(_ parameters: [MegatronParameter]) -> PickleValue {
+    var embedding: [(String, PickleValue)] = []
+    var encoder: [(String, PickleValue)] = []
+    var outputLayer: [(String, PickleValue)] = []
+    for parameter in parameters {
+      let tensor = PickleValue.tensor(parameter.tensor, requiresGrad: false)
+      if let name = parameter.name.dropping(prefix: "language_model.embedding.word_embeddings.") {
+        embedding.append((name, tensor))
+      } else if let name = parameter.name.dropping(prefix: "language_model.encoder.") {
+        encoder.append((name, tensor))
+      } else if let name = parameter.name.dropping(prefix: "language_model.output_layer.") {
+        outputLayer.append((name, tensor))
+      }
+    }
+    var languageModel: [(String, PickleValue)] = [
+      ("embedding", .dict(["word_embeddings": .orderedDict(embedding)])),
+      ("encoder", .orderedDict(encoder)),
+    ]
+    if !outputLayer.isEmpty { languageModel.append(("output_layer", .orderedDict(outputLayer))) }
+    return .dict(["language_model": .dict(languageModel)])
+  }
+}
+
+/// `ds_config`: as much of the run's DeepSpeed configuration as the layout implies.
+func deepSpeedConfiguration(_ layout: ParallelLayout) -> PickleValue {
+  var members: [(String, PickleValue)] = [("zero_optimization", .dict(["stage": .int(layout.zeroStage)]))]
+  switch layout.dtype {
+  case .bfloat16: members.append(("bf16", .dict(["enabled": .bool(true)])))
+  case .float16: members.append(("fp16", .dict(["enabled": .bool(true)])))
+  default: break
+  }
+  return .dict(members)
+}
+
+extension String {
+  /// What follows `prefix`; `nil` if the string doesn't start with it.
+  func dropping(prefix: String) -> String? {
+    hasPrefix(prefix) ? String(dropFirst(prefix.count)) : nil
+  }
+}

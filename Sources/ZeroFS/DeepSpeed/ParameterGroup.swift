@@ -1,0 +1,21 @@
+/// One of the optimizer's parameter groups.
+struct ParameterGroup: Sendable {
+  /// As MDS names it: `wd_no_scale_lr`.
+  let name: String
+  /// Factors on weight decay and learning rate.
+  let weightDecayMultiplier: Double
+  let learningRateMultiplier = 1.0
+  /// In `named_parameters()` order.
+  let parameters: [MegatronParameter]
+
+  /// MDS `megatron/optimizer/__init__.py`: `get_param_groups`: weights first, then biases and norms, which don't decay. An
+  /// empty group is left out.
+  static func groups(of parameters: [MegatronParameter]) -> [ParameterGroup] {
+    [
+      ParameterGroup(
+        name: "wd_no_scale_lr", weightDecayMultiplier: 1, parameters: parameters.filter { !$0.isWithoutWeightDecay }),
+      ParameterGroup(
+        name: "no_wd_no_scale_lr", weightDecayMultiplier: 0, parameters: parameters.filter(\.isWithoutWeightDecay)),
+    ].filter { !$0.parameters.isEmpty }
+  }
+}

@@ -1,0 +1,105 @@
+import Glibc
+
+/// What a checkpoint consists of: the answer of `zerofs plan`.
+public struct PlanReport: Encodable, Sendable {
+  struct Model: Encodable {
+    let type: String
+    let layers: Int
+    let hiddenSize: Int
+    let vocabularySize: Int
+    let paddedVocabularySize: Int
+    let isTied: Bool
+  }
+
+  struct Layout: Encodable {
+    let tp: Int
+    let pp: Int
+    let dp: Int
+    let zeroStage: Int
+    let dtype: String
+    let engine: String
+    let worldSize: Int
+  }
+
+  struct File: Encodable {
+    let path: String
+    /// In bytes; `data` without holes.
+    let size: Int
+    let data: Int
+  }
+
+  /// What the ranks of one model-parallel rank read at a full load: files that are opened only to look at one key are left out.
+  struct Rank: Encodable {
+    let mpRank: Int
+    let tp: Int
+    let pp: Int
+    /// In bytes: layer files and `mp_rank` file.
+    let modelStates: Int
+    /// In bytes, of the data-parallel rank with the largest file.
+    let optimizerStates: Int
+  }
+
+  let model: Model
+  let layout: Layout
+  let files: [File]
+  let ranks: [Rank]
+  let totalBytes: Int
+  let warnings: [String]
+
+  public init(_ checkpoint: Checkpoint, modified: timespec) {
+    let (m, l) = (checkpoint.model, checkpoint.model.layout)
+    model = Model(
+      type: m.configuration.modelType, layers: m.configuration.layers, hiddenSize: m.configuration.hiddenSize,
+      vocabularySize: m.vocabulary.size, paddedVocabularySize: m.vocabulary.padded, isTied: m.isTied)
+    layout = Layout(
+      tp: l.tp, pp: l.pp, dp: l.dp, zeroStage: l.zeroStage, dtype: l.dtype.torchName,
+      engine: l.engine == .pipeline ? "pipeline" : "no-pipeline", worldSize: l.worldSize)
+    files = checkpoint.tree(modified: modified).entries.map { entry in
+      let file = entry.file()
+      return File(path: entry.path, size: file.count, data: file.dataBytes)
+    }
+    totalBytes = files.reduce(0) { $0 + $1.size }
+    let sizes = Dictionary(uniqueKeysWithValues: files.map { ($0.path, $0.size) })
+    ranks = (0..<l.pp).flatMap { pp in
+      (0..<l.tp).map { tp in
+        Rank(
+          mpRank: l.modelParallelRank(tp: tp, pp: pp), tp: tp, pp: pp,
+          modelStates: checkpoint.modelStatePaths(tp: tp, pp: pp).reduce(0) { $0 + (sizes[$1] ?? 0) },
+          optimizerStates: checkpoint.optimizerStatePaths(tp: tp, pp: pp).map { sizes[$0] ?? 0 }.max() ?? 0)
+      }
+    }
+    warnings = checkpoint.warnings
+  }
+
+  public var text: String {
+    var lines = [
+      "\(model.type): \(model.layers) layers, hidden size \(model.hiddenSize), vocabulary \(model.vocabularySize)"
+        + (model.paddedVocabularySize == model.vocabularySize ? "" : " (padded to \(model.paddedVocabularySize))")
+        + (model.isTied ? ", tied embeddings" : ""),
+      "TP \(layout.tp) × PP \(layout.pp) × DP \(layout.dp) = \(layout.worldSize) ranks, ZeRO \(layout.zeroStage), "
+        + "\(layout.dtype), \(layout.engine) engine",
+      "",
+    ]
+    let width = files.map { "\($0.size)".count }.max() ?? 0
+    lines += files.map { Self.right("\($0.size)", width) + "  " + $0.path }
+    lines += ["", "\(files.count) files, \(Self.human(totalBytes)); bytes per rank:"]
+    for rank in ranks {
+      lines.append(
+        "  mp_rank \(rank.mpRank) (tp \(rank.tp), pp \(rank.pp)): model states \(Self.human(rank.modelStates)), "
+          + "optimizer states \(Self.human(rank.optimizerStates)) on each of \(layout.dp)")
+    }
+    lines += warnings.map { "warning: \($0)" }
+    return lines.joined(separator: "\n")
+  }
+
+  private static func right(_ text: String, _ width: Int) -> String {
+    String(repeating: " ", count: max(0, width - text.count)) + text
+  }
+
+  /// `1.2 GB`; powers of ten.
+  static func human(_ bytes: Int) -> String {
+    var (value, unit) = (Double(bytes), "bytes")
+    for next in ["kB", "MB", "GB", "TB"] where value >= 1000 { (value, unit) = (value / 1000, next) }
+    return unit == "bytes" ? "\(bytes) bytes" : "\((value * 10).rounded() / 10) \(unit)"
+  }
+}

@@ -1,0 +1,126 @@
+import FoundationEssentials
+import Glibc
+
+/// A Hugging Face model directory: its configuration and where each tensor is. Opens every shard and reads the headers;
+/// tensor data is not touched.
+public struct HuggingFaceDirectory: Sendable {
+  /// As given by the user.
+  public let path: String
+  public let configuration: ModelConfiguration
+  /// The safetensors files, by path.
+  public let files: [SourceFile]
+  private let tensors: [String: Located]
+
+  private struct Located {
+    let file: SourceFile
+    let tensor: SafetensorsHeader.Tensor
+  }
+
+  private struct Index: Decodable { let weight_map: [String: String] }
+
+  /// - Throws: `SourceError`, or `ModelError` for a model type that can't be served.
+  public init(path: String) throws {
+    self.path = path
+    var status = stat()
+    guard stat(path, &status) == 0 else {
+      throw SourceError.unreadable(path: path, why: errnoMessage(errno))
+    }
+    guard status.st_mode & S_IFMT == S_IFDIR else {
+      throw SourceError.unreadable(path: path, why: "not a directory")
+    }
+    let configurationPath = path + "/config.json"
+    configuration = try ModelConfiguration(
+      json: try HuggingFaceDirectory.contents(of: configurationPath), path: configurationPath)
+
+    let single = path + "/model.safetensors"
+    let index = path + "/model.safetensors.index.json"
+    var tensors: [String: Located] = [:]
+    if access(single, F_OK) == 0 {
+      let file = try HuggingFaceDirectory.open(single)
+      files = [file]
+      for (name, tensor) in try SafetensorsHeader(of: file).tensors { tensors[name] = Located(file: file, tensor: tensor) }
+    } else if access(index, F_OK) == 0 {
+      let weightMap: [String: String]
+      do {
+        weightMap = try JSONDecoder().decode(Index.self, from: Data(try HuggingFaceDirectory.contents(of: index))).weight_map
+      } catch let error as SourceError {
+        throw error
+      } catch {
+        throw SourceError.malformedJSON(path: index, why: "not a safetensors index (\(decodingProblem(error)))")
+      }
+      var files: [String: SourceFile] = [:]
+      var headers: [String: [String: SafetensorsHeader.Tensor]] = [:]
+      for (name, shard) in weightMap.sorted(by: { ($0.value, $0.key) < ($1.value, $1.key) }) {
+        guard !shard.hasPrefix("/") && !shard.split(separator: "/").contains("..") else {
+          throw SourceError.shardOutsideDirectory(index: index, tensor: name, shard: shard)
+        }
+        let shardPath = path + "/" + shard
+        if files[shard] == nil {
+          guard access(shardPath, F_OK) == 0 else { throw SourceError.missingShard(path: shardPath, tensor: name) }
+          let file = try HuggingFaceDirectory.open(shardPath)
+          headers[shard] = try SafetensorsHeader(of: file).tensors
+          files[shard] = file
+        }
+        guard let file = files[shard], let tensor = headers[shard]?[name] else {
+          throw SourceError.notInShard(tensor: name, path: shardPath)
+        }
+        tensors[name] = Located(file: file, tensor: tensor)
+      }
+      self.files = files.sorted { $0.key < $1.key }.map(\.value)
+    } else {
+      throw SourceError.unreadable(path: path, why: "neither model.safetensors nor model.safetensors.index.json is there")
+    }
+    self.tensors = tensors
+  }
+
+  /// The tensor `name`, which must be there with this shape, as F32, F16 or BF16.
+  public func tensor(_ name: String, shape: [Int]) throws(SourceError) -> TensorExpression {
+    guard let located = tensors[name] else { throw .missingTensor(name: name, directory: path) }
+    let (file, tensor) = (located.file, located.tensor)
+    guard tensor.shape == shape else {
+      throw .wrongShape(tensor: name, path: file.path, shape: tensor.shape, expected: shape)
+    }
+    guard let dtype = DType(rawValue: tensor.dtype), [.float32, .float16, .bfloat16].contains(dtype) else {
+      throw .wrongDType(tensor: name, path: file.path, dtype: tensor.dtype)
+    }
+    return TensorExpression(source: file, offset: tensor.offset, shape: shape, dtype: dtype)
+  }
+
+  /// Names of all tensors.
+  public var tensorNames: some Collection<String> { tensors.keys }
+
+  /// The file that holds tensor `name`.
+  func file(of name: String) -> String { tensors[name]?.file.path ?? path }
+
+  /// When the newest of the files was written.
+  public var modified: timespec {
+    files.map(\.modified).max { ($0.tv_sec, $0.tv_nsec) < ($1.tv_sec, $1.tv_nsec) } ?? timespec()
+  }
+
+  private static func open(_ path: String) throws(SourceError) -> SourceFile {
+    do {
+      return try SourceFile(path: path)
+    } catch {
+      throw .unreadable(path: path, why: error.reason)
+    }
+  }
+
+  private static func contents(of path: String) throws(SourceError) -> [UInt8] {
+    let file = try open(path)
+    do {
+      return try file.bytes(0..<file.size)
+    } catch {
+      throw .unreadable(path: path, why: error.reason)
+    }
+  }
+}
+
+extension ReadError {
+  /// What went wrong, without the path.
+  fileprivate var reason: String {
+    switch self {
+    case .io(_, _, let code): errnoMessage(code)
+    case .sourceChanged, .endOfFile: description
+    }
+  }
+}

@@ -1,0 +1,132 @@
+import FoundationEssentials
+
+/// Where the tensors of one safetensors file are: the header, checked by the rules of huggingface/safetensors
+/// (`safetensors/src/tensor.rs`: `SafeTensors::read_metadata`, `Metadata::validate`).
+struct SafetensorsHeader: Sendable {
+  struct Tensor: Sendable, Equatable {
+    /// As in the header: `BF16`. Not every dtype of the format can be served.
+    let dtype: String
+    let shape: [Int]
+    /// In bytes of the file, not of its data section.
+    let offset: Int
+  }
+
+  let tensors: [String: Tensor]
+
+  /// Longest header accepted, in bytes (`MAX_HEADER_SIZE`).
+  private static let longest = 100_000_000
+
+  private struct Entry: Decodable {
+    let dtype: String
+    let shape: [Int]
+    let data_offsets: [Int]
+  }
+
+  /// The header's members by name; `__metadata__` holds strings, everything else is a tensor.
+  private struct Members: Decodable {
+    var entries: [(name: String, entry: Entry)] = []
+
+    struct Key: CodingKey {
+      let stringValue: String
+      var intValue: Int? { nil }
+      init(stringValue: String) { self.stringValue = stringValue }
+      init?(intValue: Int) { nil }
+    }
+
+    init(from decoder: any Decoder) throws {
+      let members = try decoder.container(keyedBy: Key.self)
+      for key in members.allKeys where key.stringValue != "__metadata__" {
+        entries.append((key.stringValue, try members.decode(Entry.self, forKey: key)))
+      }
+    }
+  }
+
+  init(of file: SourceFile) throws(SourceError) {
+    let path = file.path
+    func malformed(_ why: String) -> SourceError { .malformedSafetensors(path: path, why: why) }
+    guard file.size >= 8 else { throw malformed("it has \(file.size) bytes, and the header's length alone takes 8") }
+    let lengthBytes = try SafetensorsHeader.bytes(0..<8, of: file)
+    let length = lengthBytes.withUnsafeBytes { UInt64(littleEndian: $0.loadUnaligned(as: UInt64.self)) }
+    guard length <= SafetensorsHeader.longest else { throw malformed("its header would be \(length) bytes long") }
+    let dataStart = 8 + Int(length)
+    guard dataStart <= file.size else {
+      throw .truncated(path: path, expectedBytes: dataStart, actualBytes: file.size)
+    }
+    let text = try SafetensorsHeader.bytes(8..<dataStart, of: file)
+    guard text.first == UInt8(ascii: "{") else { throw malformed("its header does not start with {") }
+    let members: Members
+    do { members = try JSONDecoder().decode(Members.self, from: Data(text)) } catch {
+      throw malformed("its header is not the JSON it should be (\(decodingProblem(error)))")
+    }
+    var tensors: [String: Tensor] = [:]
+    var ranges: [(begin: Int, end: Int, name: String)] = []
+    for (name, entry) in members.entries {
+      let offsets = entry.data_offsets
+      guard offsets.count == 2, offsets[0] >= 0, offsets[0] <= offsets[1], entry.shape.allSatisfy({ $0 >= 0 }) else {
+        throw malformed("\(name) has data_offsets \(offsets) and shape \(entry.shape)")
+      }
+      if let dtype = DType(rawValue: entry.dtype) {
+        var size = dtype.size
+        for dimension in entry.shape {
+          let (product, overflow) = size.multipliedReportingOverflow(by: dimension)
+          guard !overflow else { throw malformed("the size of \(name), shape \(entry.shape), overflows") }
+          size = product
+        }
+        guard size == offsets[1] - offsets[0] else {
+          throw malformed("\(name) is \(entry.dtype) \(entry.shape), \(size) bytes, but has \(offsets[1] - offsets[0])")
+        }
+      }
+      guard offsets[1] <= Int.max - dataStart else { throw malformed("\(name) has data_offsets \(offsets)") }
+      tensors[name] = Tensor(dtype: entry.dtype, shape: entry.shape, offset: dataStart + offsets[0])
+      ranges.append((offsets[0], offsets[1], name))
+    }
+    var end = 0
+    for range in ranges.sorted(by: { ($0.begin, $0.end) < ($1.begin, $1.end) }) {
+      guard range.begin == end else { throw malformed("\(range.name) starts at byte \(range.begin), not at \(end)") }
+      end = range.end
+    }
+    guard dataStart + end == file.size else {
+      throw .truncated(path: path, expectedBytes: dataStart + end, actualBytes: file.size)
+    }
+    self.tensors = tensors
+  }
+
+  private static func bytes(_ range: Range<Int>, of file: SourceFile) throws(SourceError) -> [UInt8] {
+    do {
+      return try file.bytes(range)
+    } catch {
+      throw .unreadable(path: file.path, why: "\(error)")
+    }
+  }
+}
+
+extension SourceFile {
+  /// The bytes of `range`; for headers and small files.
+  func bytes(_ range: Range<Int>) throws(ReadError) -> [UInt8] {
+    var failure: ReadError?
+    let bytes = [UInt8](unsafeUninitializedCapacity: range.count) { buffer, count in
+      do throws(ReadError) {
+        try read(at: range.lowerBound, into: UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[..<range.count]))
+        count = range.count
+      } catch {
+        failure = error
+        count = 0
+      }
+    }
+    if let failure { throw failure }
+    return bytes
+  }
+}
+
+/// One line on why JSON could not be decoded.
+func decodingProblem(_ error: any Error) -> String {
+  func at(_ path: [any CodingKey]) -> String { path.map(\.stringValue).joined(separator: ".") }
+  return switch error {
+  case DecodingError.keyNotFound(let key, let context): "no \(at(context.codingPath + [key]))"
+  case DecodingError.typeMismatch(_, let context), DecodingError.valueNotFound(_, let context):
+    "\(at(context.codingPath)) is of another type"
+  case DecodingError.dataCorrupted(let context):
+    context.codingPath.isEmpty ? "it can't be parsed" : "\(at(context.codingPath)) can't be read"
+  default: "it can't be parsed"
+  }
+}

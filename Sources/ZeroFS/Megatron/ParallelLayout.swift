@@ -1,0 +1,80 @@
+/// How a run is spread over ranks, and the engine and optimizer that decide what its files hold.
+public struct ParallelLayout: Sendable, Hashable {
+  /// MDS's two model classes: `GPTModelPipe` in DeepSpeed's pipeline engine (the default), `GPTModel` with
+  /// `--no-pipeline-parallel`.
+  public enum Engine: Sendable, Hashable { case pipeline, noPipeline }
+
+  public let tp: Int
+  public let pp: Int
+  public let dp: Int
+  public let zeroStage: Int
+  /// Of the parameters: bf16, fp16 or fp32.
+  public let dtype: DType
+  public let engine: Engine
+
+  /// - Throws: `LayoutError` where DeepSpeed or Megatron refuse the combination whatever the model is.
+  public init(tp: Int = 1, pp: Int = 1, dp: Int = 1, zeroStage: Int = 1, dtype: DType, engine: Engine = .pipeline)
+    throws(LayoutError)
+  {
+    for (name, size) in [("--tp", tp), ("--pp", pp), ("--dp", dp)] where size < 1 || size > 1 << 20 {
+      throw .size(name: name, value: size)
+    }
+    guard (0...2).contains(zeroStage) else { throw .zeroStage(zeroStage) }
+    if engine == .pipeline && zeroStage > 1 { throw .pipelineZeroStage(zeroStage) }
+    if engine == .noPipeline && pp > 1 { throw .pipelineStagesWithoutPipeline(pp: pp) }
+    (self.tp, self.pp, self.dp, self.zeroStage, self.dtype, self.engine) = (tp, pp, dp, zeroStage, dtype, engine)
+  }
+
+  public var worldSize: Int { tp * pp * dp }
+
+  /// Ranks that hold different slices of the model: `mp_world_size` of a checkpoint.
+  public var modelParallelSize: Int { tp * pp }
+
+  /// `mp_rank` of file names (DeepSpeed `runtime/pipe/topology.py`: `PipelineParallelGrid.ds_model_rank`).
+  func modelParallelRank(tp: Int, pp: Int) -> Int { pp * self.tp + tp }
+
+  /// The global rank of a coordinate (Megatron `core/parallel_state.py`: `initialize_model_parallel`).
+  func globalRank(tp: Int, pp: Int, dp: Int) -> Int { pp * (self.dp * self.tp) + dp * self.tp + tp }
+}
+
+/// A layout that can't exist, for any model or for this one.
+public enum LayoutError: Error, Equatable, Sendable, CustomStringConvertible {
+  case size(name: String, value: Int)
+  case zeroStage(Int)
+  case pipelineZeroStage(Int)
+  case pipelineStagesWithoutPipeline(pp: Int)
+  case dtype(String)
+  case tensorParallel(tp: Int, what: String, count: Int, allowed: [Int])
+  case pipelineParallel(pp: Int, layers: Int)
+  case vocabularyDivisor(Int)
+  case iteration(Int)
+  case alreadyUntied
+
+  public var description: String {
+    switch self {
+    case .size(let name, let value):
+      "\(name) \(value): a parallel size is a number from 1 on."
+    case .zeroStage(let stage):
+      "--zero-stage \(stage): the stages served are 0, 1 and 2."
+    case .pipelineZeroStage(let stage):
+      "--zero-stage \(stage) with the pipeline engine: DeepSpeed allows stages 0 and 1 there, even at --pp 1 "
+        + "(runtime/pipe/engine.py). Give --zero-stage 1, or --no-pipeline-parallel if the run has it."
+    case .pipelineStagesWithoutPipeline(let pp):
+      "--pp \(pp) with --no-pipeline-parallel: a run without the pipeline engine has one stage. "
+        + "Drop --no-pipeline-parallel or give --pp 1."
+    case .dtype(let name):
+      "--dtype \(name): parameters are bf16, fp16 or fp32."
+    case .tensorParallel(let tp, let what, let count, let allowed):
+      "--tp \(tp): the model's \(count) \(what) can't be split evenly over \(tp) ranks. "
+        + "Possible: --tp \(allowed.map(String.init).joined(separator: ", "))."
+    case .pipelineParallel(let pp, let layers):
+      "--pp \(pp): more stages than the model's \(layers) layers. Possible: --pp 1 to \(layers)."
+    case .vocabularyDivisor(let divisor):
+      "--make-vocab-size-divisible-by \(divisor): a number from 1 on."
+    case .iteration(let iteration):
+      "--iteration \(iteration): a number from 0 on."
+    case .alreadyUntied:
+      "--untie-embeddings-and-output-weights: the model's embeddings are untied already. Leave the option out."
+    }
+  }
+}

@@ -1,0 +1,31 @@
+import ArgumentParser
+import FoundationEssentials
+import ZeroFS
+
+/// `zerofs plan`: what a mount would serve.
+struct PlanCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "plan",
+    abstract: "Show the checkpoint's files with their sizes, the bytes of each rank, and warnings. Mounts nothing.")
+
+  @Argument(help: ArgumentHelp("A Hugging Face model directory.", valueName: "hf_dir"))
+  var directory: String
+
+  @OptionGroup(title: "Layout")
+  var layout: LayoutOptions
+
+  @Flag(help: "Print JSON.")
+  var json = false
+
+  func run() throws {
+    let source = try HuggingFaceDirectory(path: directory)
+    let report = PlanReport(try layout.checkpoint(of: source), modified: source.modified)
+    if json {
+      let encoder = JSONEncoder()
+      encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+      print(String(decoding: try encoder.encode(report), as: UTF8.self))
+    } else {
+      print(report.text)
+    }
+  }
+}
