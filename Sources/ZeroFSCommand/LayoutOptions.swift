@@ -37,6 +37,11 @@ struct LayoutOptions: ParsableArguments {
   @Flag(help: "Serve a tied model untied: its output layer starts as a copy of the embedding.")
   var untieEmbeddingsAndOutputWeights = false
 
+  @Option(
+    name: [.customLong("deepspeed-config"), .customLong("deepspeed_config")],
+    help: ArgumentHelp("The run's DeepSpeed configuration, a JSON file.", valueName: "file"))
+  var deepSpeedConfiguration: String?
+
   /// The checkpoint of the model in `directory`. Reads headers, no tensor data.
   func checkpoint(of directory: HuggingFaceDirectory) throws -> Checkpoint {
     let layout = try ParallelLayout(
@@ -45,7 +50,8 @@ struct LayoutOptions: ParsableArguments {
     let model = try MegatronModel(
       directory, layout: layout, vocabularyDivisor: makeVocabSizeDivisibleBy, vocabularyFilling: vocabPadding,
       untie: untieEmbeddingsAndOutputWeights)
-    return try Checkpoint(model, iteration: iteration)
+    let configuration = try deepSpeedConfiguration.map { try DeepSpeedConfiguration(path: $0) } ?? DeepSpeedConfiguration()
+    return try Checkpoint(model, iteration: iteration, configuration: configuration)
   }
 
   private func parameterDType(_ directory: HuggingFaceDirectory) throws(LayoutError) -> DType {

@@ -8,11 +8,11 @@ public struct Checkpoint: Sendable {
   let settings: OptimizerSettings
 
   /// - Throws: `LayoutError` for a negative iteration.
-  public init(_ model: MegatronModel, iteration: Int = 0) throws(LayoutError) {
+  public init(_ model: MegatronModel, iteration: Int = 0, configuration: DeepSpeedConfiguration = .init()) throws(LayoutError) {
     guard iteration >= 0 else { throw .iteration(iteration) }
     self.model = model
     state = MegatronState(iteration: iteration)
-    settings = OptimizerSettings()
+    settings = OptimizerSettings(configuration: configuration)
   }
 
   private var layout: ParallelLayout { model.layout }
@@ -55,7 +55,7 @@ public struct Checkpoint: Sendable {
     .dict([
       "optimizer_state_dict": OptimizerState(model.parameters(tp: tp, pp: pp), layout: layout, settings: settings)
         .value(dp: dp),
-      "ds_config": deepSpeedConfiguration(layout),
+      "ds_config": settings.configuration.value(layout),
       "ds_version": .string(settings.deepSpeedVersion),
     ])
   }

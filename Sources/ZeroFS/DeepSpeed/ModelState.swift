@@ -15,7 +15,7 @@ struct ModelState: Sendable {
     let optimizer: PickleValue =
       usesZero ? .none : OptimizerState(parameters, layout: layout, settings: settings).value(dp: 0)
     let frozen: PickleValue = layout.zeroStage > 1 ? .orderedDict([]) : .none
-    let configuration = deepSpeedConfiguration(layout)
+    let configuration = settings.configuration.value(layout)
     return .dict(
       [
         ("module", layout.engine == .pipeline ? .none : module(parameters)),
@@ -79,17 +79,6 @@ struct ModelState: Sendable {
     if !outputLayer.isEmpty { languageModel.append(("output_layer", .orderedDict(outputLayer))) }
     return .dict(["language_model": .dict(languageModel)])
   }
-}
-
-/// `ds_config`: as much of the run's DeepSpeed configuration as the layout implies.
-func deepSpeedConfiguration(_ layout: ParallelLayout) -> PickleValue {
-  var members: [(String, PickleValue)] = [("zero_optimization", .dict(["stage": .int(layout.zeroStage)]))]
-  switch layout.dtype {
-  case .bfloat16: members.append(("bf16", .dict(["enabled": .bool(true)])))
-  case .float16: members.append(("fp16", .dict(["enabled": .bool(true)])))
-  default: break
-  }
-  return .dict(members)
 }
 
 extension String {

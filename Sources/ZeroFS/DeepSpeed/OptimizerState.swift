@@ -64,12 +64,12 @@ struct OptimizerState: Sendable {
     let isDynamic = layout.dtype == .float16
     var members: [(String, PickleValue)] = [
       ("dynamic_loss_scale", .bool(isDynamic)),
-      ("cur_scale", isDynamic ? .int(settings.initialLossScale) : .float(1)),
+      ("cur_scale", isDynamic ? .int((1 << settings.configuration.initialScalePower)) : .float(1)),
       ("cur_iter", .int(0)),
     ]
     if isDynamic {
       members += [
-        ("last_overflow_iter", .int(-1)), ("scale_factor", .float(2)), ("scale_window", .int(settings.lossScaleWindow)),
+        ("last_overflow_iter", .int(-1)), ("scale_factor", .float(2)), ("scale_window", .int(settings.configuration.lossScaleWindow)),
       ]
     }
     members += [
@@ -119,12 +119,12 @@ struct OptimizerState: Sendable {
     return .object(
       module, "DynamicLossScaler",
       [
-        ("cur_scale", .int(settings.initialLossScale)),
+        ("cur_scale", .int((1 << settings.configuration.initialScalePower))),
         ("dynamic", .bool(true)),
         ("cur_iter", .int(0)),
         ("last_overflow_iter", .int(-1)),
         ("scale_factor", .float(2)),
-        ("scale_window", .int(settings.lossScaleWindow)),
+        ("scale_window", .int(settings.configuration.lossScaleWindow)),
         ("min_scale", .int(1)),
         ("delayed_shift", .int(2)),
         ("cur_hysteresis", .int(2)),
@@ -159,8 +159,6 @@ struct OptimizerSettings: Sendable {
   var betas = (0.9, 0.999)
   var eps = 1e-8
   var clipGrad = 1.0
-  /// `2 ** initial_scale_power`.
-  var initialLossScale = 1 << 16
-  var lossScaleWindow = 1000
+  var configuration = DeepSpeedConfiguration()
   var deepSpeedVersion = "0.19.8"
 }

@@ -105,7 +105,8 @@ public struct HuggingFaceDirectory: Sendable {
     }
   }
 
-  private static func contents(of path: String) throws(SourceError) -> [UInt8] {
+  /// A whole small file.
+  static func contents(of path: String) throws(SourceError) -> [UInt8] {
     let file = try open(path)
     do {
       return try file.bytes(0..<file.size)

@@ -62,10 +62,12 @@ public enum DType: String, Sendable, Hashable, CaseIterable {
   }
 }
 
-/// What happens to an element between a source file and a checkpoint file: `source → through → target`.
+/// What happens to an element between a source file and a checkpoint file: `source → through → target`, where only the first
+/// step may lose bits.
 ///
 /// A master weight of an fp32 model that trains in bf16 is the rounded weight widened again (DeepSpeed
-/// `runtime/zero/stage_1_and_2.py`: `DeepSpeedZeroOptimizer.__init__` clones the bf16 partition with `.float()`), hence `through`.
+/// `runtime/zero/stage_1_and_2.py`: `DeepSpeedZeroOptimizer.__init__` clones the bf16 partition with `.float()`), hence
+/// `through`; it is `source` where nothing is rounded.
 public struct Cast: Sendable, Hashable {
   public let source: DType
   public let through: DType
@@ -84,9 +86,8 @@ public struct Cast: Sendable, Hashable {
 
   /// This cast followed by one to `dtype`.
   func then(_ dtype: DType) -> Cast {
-    if dtype == target { return self }
-    if source.isExactly(in: target) { return Cast(source: source, through: dtype, target: dtype) }
-    precondition(through.isExactly(in: target), "a cast rounds twice at the most")
-    return Cast(source: source, through: through, target: dtype)
+    if through.isExactly(in: dtype) { return Cast(source: source, through: through, target: dtype) }
+    precondition(through == source, "a cast rounds once at the most")
+    return Cast(source: source, through: dtype, target: dtype)
   }
 }

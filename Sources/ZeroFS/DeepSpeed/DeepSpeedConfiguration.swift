@@ -1,0 +1,104 @@
+import FoundationEssentials
+
+/// The run's DeepSpeed configuration (`--deepspeed_config`), as far as it shows in a checkpoint. Without a file: what the
+/// layout implies, and DeepSpeed's defaults (`runtime/config.py`, `runtime/fp16/loss_scaler.py`).
+public struct DeepSpeedConfiguration: Sendable {
+  /// `fp16.initial_scale_power`: dynamic loss scaling starts at 2 to this power.
+  let initialScalePower: Int
+  /// `fp16.loss_scale_window`, in steps.
+  let lossScaleWindow: Int
+  /// The file's members, as `ds_config` of a checkpoint holds them.
+  private let members: [String: JSONValue]
+
+  private struct File: Decodable {
+    struct FP16: Decodable {
+      let initial_scale_power: Int?
+      let loss_scale_window: Int?
+    }
+    let fp16: FP16?
+  }
+
+  public init() {
+    initialScalePower = 16
+    lossScaleWindow = 1000
+    members = [:]
+  }
+
+  /// - Throws: `SourceError` if the file can't be read or isn't a DeepSpeed configuration.
+  public init(path: String) throws(SourceError) {
+    let contents = try HuggingFaceDirectory.contents(of: path)
+    let file: File
+    do {
+      file = try JSONDecoder().decode(File.self, from: Data(contents))
+      members = try JSONDecoder().decode([String: JSONValue].self, from: Data(contents))
+    } catch {
+      throw .malformedJSON(path: path, why: "not a DeepSpeed configuration (\(decodingProblem(error)))")
+    }
+    initialScalePower = file.fp16?.initial_scale_power ?? 16
+    lossScaleWindow = file.fp16?.loss_scale_window ?? 1000
+    guard (0...62).contains(initialScalePower) else {
+      throw .malformedJSON(path: path, why: "fp16.initial_scale_power is \(initialScalePower)")
+    }
+  }
+
+  /// `ds_config` of a run with `layout`.
+  func value(_ layout: ParallelLayout) -> PickleValue {
+    var members = members
+    func set(_ section: String, _ key: String, _ value: JSONValue) {
+      var object: [String: JSONValue] = [:]
+      if case .object(let known)? = members[section] { object = known }
+      object[key] = value
+      members[section] = .object(object)
+    }
+    set("zero_optimization", "stage", .int(layout.zeroStage))
+    switch layout.dtype {
+    case .bfloat16: set("bf16", "enabled", .bool(true))
+    case .float16: set("fp16", "enabled", .bool(true))
+    default: break
+    }
+    return JSONValue.object(members).pickle
+  }
+}
+
+/// Any JSON value.
+enum JSONValue: Decodable, Sendable {
+  case null
+  case bool(Bool)
+  case int(Int)
+  case double(Double)
+  case string(String)
+  case array([JSONValue])
+  case object([String: JSONValue])
+
+  init(from decoder: any Decoder) throws {
+    let container = try decoder.singleValueContainer()
+    if container.decodeNil() {
+      self = .null
+    } else if let value = try? container.decode(Bool.self) {
+      self = .bool(value)
+    } else if let value = try? container.decode(Int.self) {
+      self = .int(value)
+    } else if let value = try? container.decode(Double.self) {
+      self = .double(value)
+    } else if let value = try? container.decode(String.self) {
+      self = .string(value)
+    } else if let value = try? container.decode([JSONValue].self) {
+      self = .array(value)
+    } else {
+      self = .object(try container.decode([String: JSONValue].self))
+    }
+  }
+
+  /// What Python's `json.load` makes of it; members by name.
+  var pickle: PickleValue {
+    switch self {
+    case .null: .none
+    case .bool(let value): .bool(value)
+    case .int(let value): .int(value)
+    case .double(let value): .float(value)
+    case .string(let value): .string(value)
+    case .array(let values): .list(values.map(\.pickle))
+    case .object(let members): .dict(members.sorted { $0.key < $1.key }.map { ($0.key, $0.value.pickle) })
+    }
+  }
+}
