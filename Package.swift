@@ -29,6 +29,6 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ],
       swiftSettings: strict),
-    .testTarget(name: "ZeroFSTests", dependencies: ["ZeroFS"], swiftSettings: strict),
+    .testTarget(name: "ZeroFSTests", dependencies: ["ZeroFS", "CZlib"], swiftSettings: strict),
   ]
 )

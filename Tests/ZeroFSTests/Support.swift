@@ -1,0 +1,93 @@
+import Foundation
+import Synchronization
+
+@testable import ZeroFS
+
+/// Bytes in memory, which can be told to fail.
+final class MemorySource: ByteSource {
+  let name: String
+  let bytes: [UInt8]
+  let isMapped: Bool
+  private let failure = Mutex<ReadError?>(nil)
+  private nonisolated(unsafe) let copy: UnsafeMutableRawBufferPointer
+
+  init(_ bytes: [UInt8], name: String = "memory", isMapped: Bool = true) {
+    self.bytes = bytes
+    self.name = name
+    self.isMapped = isMapped
+    copy = .allocate(byteCount: bytes.count, alignment: 64)
+    copy.copyBytes(from: bytes)
+  }
+
+  deinit { copy.deallocate() }
+
+  var mapping: UnsafeRawBufferPointer? { isMapped ? UnsafeRawBufferPointer(copy) : nil }
+
+  func fail(_ error: ReadError?) { failure.withLock { $0 = error } }
+
+  func verify() throws(ReadError) {
+    if let error = failure.withLock({ $0 }) { throw error }
+  }
+
+  func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(ReadError) {
+    guard offset >= 0, offset + buffer.count <= bytes.count else { throw .endOfFile(path: name, offset: offset) }
+    buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: copy[offset..<(offset + buffer.count)]))
+  }
+
+  /// The tensor at byte 0.
+  func tensor(_ shape: [Int], _ dtype: DType) -> TensorExpression {
+    TensorExpression(source: self, offset: 0, shape: shape, dtype: dtype)
+  }
+}
+
+extension VirtualFile {
+  func bytes(_ window: Range<Int>? = nil, for consumer: Gather.Consumer = .userSpace) throws(ReadError) -> [UInt8] {
+    let window = window ?? 0..<count
+    var gather = Gather(capacity: max(window.count, 1), for: consumer)
+    try read(window, into: &gather)
+    var bytes: [UInt8] = []
+    gather.forEachPiece { bytes += $0 }
+    return bytes
+  }
+}
+
+extension TensorExpression {
+  func bytes() throws(ReadError) -> [UInt8] { try VirtualFile(extents).bytes() }
+}
+
+/// SplitMix64: a test prints its seed and can be run again with it.
+struct SeededGenerator: RandomNumberGenerator {
+  private var state: UInt64
+  init(seed: UInt64) { state = seed }
+  mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+    return z ^ (z >> 31)
+  }
+}
+
+/// A directory that is removed with the value's last use.
+final class TemporaryDirectory {
+  let path: String
+
+  init() throws {
+    path = NSTemporaryDirectory() + "zerofs-test-" + UUID().uuidString
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+  }
+
+  deinit { try? FileManager.default.removeItem(atPath: path) }
+
+  @discardableResult
+  func write(_ name: String, _ contents: some Sequence<UInt8>) throws -> String {
+    let file = path + "/" + name
+    try Data(contents).write(to: URL(fileURLWithPath: file))
+    return file
+  }
+}
+
+/// A safetensors file: header and data.
+func safetensors(header: String, data: [UInt8] = []) -> [UInt8] {
+  withUnsafeBytes(of: UInt64(header.utf8.count).littleEndian) { Array($0) } + Array(header.utf8) + data
+}
