@@ -30,5 +30,10 @@ let package = Package(
       ],
       swiftSettings: strict),
     .testTarget(name: "ZeroFSTests", dependencies: ["ZeroFS", "CZlib"], swiftSettings: strict),
+    // Mounts a synthetic tree in a process of its own, through the same calls as `zerofs mount`.
+    .executableTarget(
+      name: "MountFixture", dependencies: ["ZeroFS"], path: "Tests/MountFixture", swiftSettings: strict),
+    .testTarget(
+      name: "ZeroFSMountTests", dependencies: ["ZeroFS", "MountFixture", "ZeroFSCommand"], swiftSettings: strict),
   ]
 )

@@ -18,14 +18,17 @@ struct PlanCommand: ParsableCommand {
   var json = false
 
   func run() throws {
-    let source = try HuggingFaceDirectory(path: directory)
-    let report = PlanReport(try layout.checkpoint(of: source), modified: source.modified)
-    if json {
-      let encoder = JSONEncoder()
-      encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-      print(String(decoding: try encoder.encode(report), as: UTF8.self))
-    } else {
-      print(report.text)
+    try reporting {
+      let source = try HuggingFaceDirectory(path: directory)
+      let report = PlanReport(try layout.checkpoint(of: source), modified: source.modified)
+      if json {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        print(String(decoding: try encoder.encode(report), as: UTF8.self))
+      } else {
+        print(report.text)
+        warn(report.warnings)
+      }
     }
   }
 }

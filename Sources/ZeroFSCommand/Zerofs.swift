@@ -1,10 +1,9 @@
 import ArgumentParser
-import ZeroFS
 
 @main
 struct Zerofs: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "zerofs",
     abstract: "Present a Hugging Face model directory as the checkpoint that Megatron-DeepSpeed would have saved.",
-    subcommands: [PlanCommand.self])
+    subcommands: [MountCommand.self, UmountCommand.self, PlanCommand.self])
 }

@@ -44,7 +44,7 @@ public struct PlanReport: Encodable, Sendable {
   let files: [File]
   let ranks: [Rank]
   let totalBytes: Int
-  let warnings: [String]
+  public let warnings: [String]
 
   public init(_ checkpoint: Checkpoint, modified: timespec) {
     let (m, l) = (checkpoint.model, checkpoint.model.layout)
@@ -88,7 +88,6 @@ public struct PlanReport: Encodable, Sendable {
         "  mp_rank \(rank.mpRank) (tp \(rank.tp), pp \(rank.pp)): model states \(Self.human(rank.modelStates)), "
           + "optimizer states \(Self.human(rank.optimizerStates)) on each of \(layout.dp)")
     }
-    lines += warnings.map { "warning: \($0)" }
     return lines.joined(separator: "\n")
   }
 

@@ -4,9 +4,9 @@ enum CastKernel {
   /// Casts the elements of `source` into `target`, which holds as many of the cast's target type.
   static func apply(_ cast: Cast, from source: UnsafeRawBufferPointer, to target: UnsafeMutableRawBufferPointer) {
     switch (cast.source, cast.through, cast.target) {
-    case (.bfloat16, .bfloat16, .float32):
+    case (.bfloat16, .bfloat16, .float32), (.bfloat16, .float32, .float32):
       map(source, target) { (x: UInt16) -> UInt32 in UInt32(x) << 16 }
-    case (.float16, .float16, .float32):
+    case (.float16, .float16, .float32), (.float16, .float32, .float32):
       map(source, target) { (x: UInt16) -> UInt32 in widenHalf(x) }
     case (.float32, _, .bfloat16):
       map(source, target) { (x: UInt32) -> UInt16 in bfloat16(x) }

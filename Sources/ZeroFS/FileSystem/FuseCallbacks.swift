@@ -1,0 +1,145 @@
+import CFuse
+import Glibc
+
+/// The callbacks of the low-level API. Each answers its request exactly once.
+///
+/// What is not here libfuse answers with ENOSYS, and the kernel does before it asks: the mount is read-only, so writes, creates
+/// and removals are EROFS, and permissions are checked by `default_permissions`.
+func fuseOperations() -> fuse_lowlevel_ops {
+  var operations = fuse_lowlevel_ops()
+  operations.`init` = { _, connection in
+    // libfuse compares it with the mount option of the same name.
+    connection?.pointee.max_read = UInt32(FuseServer.longestRead)
+  }
+  operations.lookup = { request, parent, name in
+    guard let name else { return fail(request, EINVAL) }
+    let server = FuseServer.serving(request)
+    let bytes = Array(UnsafeRawBufferPointer(start: name, count: strlen(name)))
+    var entry = fuse_entry_param()
+    entry.entry_timeout = FuseServer.timeout
+    entry.attr_timeout = FuseServer.timeout
+    // Inode 0 says that there is no such name, and lets the kernel remember that (`fuse_lowlevel.h`: fuse_entry_param.ino).
+    if let inode = server.inodes.lookup(bytes, in: parent) {
+      entry.ino = inode.number
+      entry.attr = server.attributes(of: inode)
+    }
+    fuse_reply_entry(request, &entry)
+  }
+  operations.getattr = { request, number, _ in
+    let server = FuseServer.serving(request)
+    guard let inode = server.inodes[number] else { return fail(request, ENOENT) }
+    var attributes = server.attributes(of: inode)
+    fuse_reply_attr(request, &attributes, FuseServer.timeout)
+  }
+  operations.readdir = { request, number, size, offset, _ in readDirectory(request, number, size, offset) }
+  operations.open = { request, number, information in
+    guard let information else { return fail(request, EINVAL) }
+    let server = FuseServer.serving(request)
+    guard let inode = server.inodes[number] else { return fail(request, ENOENT) }
+    guard let open = inode.open() else { return fail(request, EISDIR) }
+    guard information.pointee.flags & O_ACCMODE == O_RDONLY else { return fail(request, EROFS) }
+    information.pointee.direct_io = server.isCached ? 0 : 1
+    information.pointee.keep_cache = server.isCached ? 1 : 0
+    information.pointee.noflush = 1
+    let handle = Unmanaged.passRetained(open)
+    information.pointee.fh = UInt64(UInt(bitPattern: handle.toOpaque()))
+    // The opener was interrupted: no release will follow.
+    if fuse_reply_open(request, information) == -ENOENT { handle.release() }
+  }
+  operations.release = { request, _, information in
+    OpenFile.handle(information)?.release()
+    fail(request, 0)
+  }
+  operations.read = { request, _, size, offset, information in readFile(request, size, offset, information) }
+  operations.lseek = { request, _, offset, whence, information in
+    guard let open = OpenFile.handle(information)?.takeUnretainedValue() else { return fail(request, EBADF) }
+    guard whence == SEEK_DATA || whence == SEEK_HOLE else { return fail(request, EINVAL) }
+    guard let position = open.file.seek(offset, toHole: whence == SEEK_HOLE) else { return fail(request, ENXIO) }
+    fuse_reply_lseek(request, position)
+  }
+  operations.statfs = { request, _ in
+    var statistics = FuseServer.serving(request).statistics
+    fuse_reply_statfs(request, &statistics)
+  }
+  return operations
+}
+
+/// Answers with an error, or with plain success (0).
+private func fail(_ request: fuse_req_t?, _ code: Int32) { fuse_reply_err(request, code) }
+
+private func readDirectory(_ request: fuse_req_t?, _ number: fuse_ino_t, _ size: Int, _ offset: off_t) {
+  let server = FuseServer.serving(request)
+  guard let directory = server.inodes[number] else { return fail(request, ENOENT) }
+  guard case .directory(let children, _) = directory.content else { return fail(request, ENOTDIR) }
+  withUnsafeTemporaryAllocation(of: CChar.self, capacity: size) { buffer in
+    var used = 0
+    // An entry's offset is where the next one starts: ".", "..", then the children.
+    var index = max(0, Int(offset))
+    while index < children.count + 2 {
+      let number = index == 0 ? directory.number : index == 1 ? directory.parent : children[index - 2]
+      guard let inode = server.inodes[number] else { break }
+      let name = index == 0 ? "." : index == 1 ? ".." : inode.name
+      var status = stat()
+      status.st_ino = UInt(inode.number)
+      // Only the type is looked at.
+      if case .directory = inode.content { status.st_mode = S_IFDIR } else { status.st_mode = S_IFREG }
+      index += 1
+      let end = buffer.baseAddress.map { $0 + used }
+      let length = fuse_add_direntry(request, end, size - used, name, &status, index)
+      if length > size - used { break }
+      used += length
+    }
+    fuse_reply_buf(request, buffer.baseAddress, used)
+  }
+}
+
+private func readFile(
+  _ request: fuse_req_t?, _ size: Int, _ offset: off_t, _ information: UnsafeMutablePointer<fuse_file_info>?
+) {
+  let server = FuseServer.serving(request)
+  guard let open = OpenFile.handle(information)?.takeUnretainedValue() else { return fail(request, EBADF) }
+  guard size <= server.gathers.capacity && offset >= 0 else { return fail(request, EINVAL) }
+  let start = min(offset, open.file.count)
+  let window = start..<(start + min(size, open.file.count - start))
+  do {
+    try server.gathers.withGather { gather throws(ReadError) in
+      try open.file.read(window, into: &gather)
+      let sent = gather.pieces.withUnsafeBufferPointer {
+        fuse_reply_iov(request, $0.baseAddress, Int32($0.count))
+      }
+      // The kernel could not copy a mapped piece, and has answered with EIO; say why.
+      if sent != 0 { explainFailedCopy(of: open, gather, server) }
+    }
+  } catch {
+    server.log(error, reading: open.path)
+    fail(request, EIO)
+  }
+}
+
+private func explainFailedCopy(of open: OpenFile, _ gather: borrowing Gather, _ server: FuseServer) {
+  do {
+    try gather.verifySources()
+    server.logger.error("EIO for \(open.path): the kernel could not read a source file (a failing disk?)")
+  } catch {
+    server.log(error, reading: open.path)
+  }
+}
+
+extension FuseServer {
+  fileprivate static func serving(_ request: fuse_req_t?) -> FuseServer {
+    serving(userData: fuse_req_userdata(request))
+  }
+
+  /// The server behind the `userdata` of a session, which keeps it alive.
+  static func serving(userData: UnsafeMutableRawPointer?) -> FuseServer {
+    guard let userData else { preconditionFailure("a session without its server") }
+    return Unmanaged<FuseServer>.fromOpaque(userData).takeUnretainedValue()
+  }
+}
+
+extension OpenFile {
+  /// The open file that `open` left in the handle; retained until `release`.
+  fileprivate static func handle(_ information: UnsafeMutablePointer<fuse_file_info>?) -> Unmanaged<OpenFile>? {
+    information.flatMap { UnsafeRawPointer(bitPattern: UInt($0.pointee.fh)) }.map { .fromOpaque($0) }
+  }
+}

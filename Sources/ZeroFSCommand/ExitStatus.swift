@@ -1,0 +1,63 @@
+import ArgumentParser
+import ZeroFS
+
+/// What the program's exit status says. 0 is success, 64 a wrong command line (ArgumentParser), 1 a bug.
+enum ExitStatus: Int32 {
+  /// MDS can't express the model.
+  case model = 3
+  /// The layout can't exist.
+  case layout = 4
+  /// The model directory is incomplete or malformed.
+  case source = 5
+  case mountpoint = 6
+  case fuseUnavailable = 7
+  case inputOutput = 8
+  case busy = 9
+
+  init(_ error: MountError) {
+    self =
+      switch error {
+      case .mountpointMissing, .mountpointNotDirectory, .mountpointNotEmpty, .mountpointUnreadable, .alreadyMounted,
+        .deadMountRemains, .notMounted, .notZerofs:
+        .mountpoint
+      case .deviceUnavailable, .fusermountMissing, .mountFailed, .daemonKilled:
+        .fuseUnavailable
+      case .sessionFailed, .rootUnreadable, .daemonNotStarted, .logUnwritable, .unmountFailed:
+        .inputOutput
+      case .busy:
+        .busy
+      }
+  }
+
+  init(_ error: ReadError) {
+    self = .inputOutput
+  }
+}
+
+/// Runs the body of a subcommand; an error is one line on stderr and an exit status.
+func reporting(_ body: () throws -> Void) throws {
+  do {
+    try body()
+  } catch let error as ModelError {
+    try fail(error, .model)
+  } catch let error as LayoutError {
+    try fail(error, .layout)
+  } catch let error as SourceError {
+    try fail(error, .source)
+  } catch let error as MountError {
+    try fail(error, .init(error))
+  } catch let error as ReadError {
+    try fail(error, .init(error))
+  }
+}
+
+/// Things that are served as asked and may still surprise, on stderr.
+func warn(_ warnings: [String]) {
+  guard !warnings.isEmpty, let logger = try? LogDestination.standardError.logger() else { return }
+  for warning in warnings { logger.warning("warning: \(warning)") }
+}
+
+private func fail(_ error: any Error & CustomStringConvertible, _ status: ExitStatus) throws -> Never {
+  try LogDestination.standardError.logger().error("\(error.description)")
+  throw ExitCode(status.rawValue)
+}

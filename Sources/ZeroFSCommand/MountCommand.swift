@@ -1,0 +1,57 @@
+import ArgumentParser
+import Glibc
+import ZeroFS
+
+struct MountCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "mount",
+    abstract: "Mount the checkpoint of a model directory.",
+    discussion: """
+      Returns when the mount is readable; a daemon serves it until `zerofs umount`, umount(8), or SIGTERM, SIGINT or \
+      SIGHUP. Changed source files are not served: reads of them fail with an I/O error.
+      """)
+
+  @Argument(help: "The Hugging Face model directory.")
+  var hfDir: String
+
+  @Argument(help: "An empty directory.")
+  var mountpoint: String
+
+  @OptionGroup(title: "Layout")
+  var layout: LayoutOptions
+
+  @Flag(name: [.short, .long], help: "Serve in this process; log to stderr.")
+  var foreground = false
+
+  @Flag(help: "Keep file contents in the page cache: slower, but repeated reads of a memory mapping come from memory.")
+  var cached = false
+
+  @Option(name: .customShort("o"), help: "Mount options, as for mount(8): allow_other, noexec, …")
+  var options: [String] = []
+
+  @Option(help: ArgumentHelp("Log there instead of to syslog.", valueName: "path"))
+  var logFile: String?
+
+  func run() throws {
+    try reporting {
+      // The daemon leaves the working directory, and verifies sources by their paths.
+      let source = absolutePath(hfDir)
+      let options = self.options.flatMap { $0.split(separator: ",").map(String.init) }
+      let mountpoint = try Mountpoint(mountpoint, options: options, logger: LogDestination.standardError.logger())
+      let directory = try HuggingFaceDirectory(path: source)
+      let checkpoint = try layout.checkpoint(of: directory)
+      warn(checkpoint.warnings)
+      var mount = MountOptions(source: source, isForeground: foreground, logFile: logFile)
+      mount.isCached = cached
+      mount.options = options
+      try checkpoint.tree(modified: directory.modified).mount(at: mountpoint, mount)
+    }
+  }
+}
+
+/// `path` without symbolic links; as it is where there is no such file, for the message of whoever opens it.
+private func absolutePath(_ path: String) -> String {
+  guard let resolved = realpath(path, nil) else { return path }
+  defer { free(resolved) }
+  return String(cString: resolved)
+}

@@ -1,0 +1,61 @@
+import Glibc
+import ZeroFS
+
+/// `MountFixture SOURCES MOUNTPOINT [-f] [--cached] [--log-file PATH] [--files N] [-o OPTION]`: mounts a tree over the
+/// files `a.bin` and `b.bin` of SOURCES, as `zerofs mount` mounts a checkpoint.
+@main
+enum Fixture {
+  static func main() {
+    var words = Array(CommandLine.arguments.dropFirst().reversed())
+    var (paths, options): ([String], [String]) = ([], [])
+    var (isForeground, isCached, files) = (false, false, 10)
+    var logFile: String?
+    while let word = words.popLast() {
+      switch word {
+      case "-f": isForeground = true
+      case "--cached": isCached = true
+      case "--log-file": logFile = words.popLast()
+      case "--files": files = words.popLast().flatMap { Int($0) } ?? files
+      case "-o": options += words.popLast().map { [$0] } ?? []
+      default: paths.append(word)
+      }
+    }
+    do {
+      var mount = MountOptions(source: paths[0], isForeground: isForeground, logFile: logFile)
+      (mount.isCached, mount.options) = (isCached, options)
+      let point = try Mountpoint(paths[1], options: options, logger: LogDestination.standardError.logger())
+      try tree(sources: paths[0], files: files).mount(at: point, mount)
+    } catch {
+      try? LogDestination.standardError.logger().error("\(error)")
+      exit(6)
+    }
+  }
+
+  /// bf16 elements of `a.bin`: [rows, cols].
+  static let rows = 2048
+  static let cols = 1024
+
+  static func tree(sources: String, files: Int = 10) throws -> FileTree {
+    let a = try SourceFile(path: sources + "/a.bin")
+    let b = try SourceFile(path: sources + "/b.bin")
+    let tensor = TensorExpression(source: a, offset: 0, shape: [a.size / 2 / cols, cols], dtype: .bfloat16)
+    let small = TensorExpression(source: b, offset: 0, shape: [b.size / 2], dtype: .bfloat16)
+    var entries = [
+      FileTree.Entry("verbatim.pt") { VirtualFile([.literal(Array("head".utf8))] + tensor.extents) },
+      FileTree.Entry("cast.pt") { VirtualFile([.literal(Array("head".utf8))] + tensor.cast(to: .float32).extents) },
+      FileTree.Entry("strided.pt") { VirtualFile(tensor.columns(3..<700).cast(to: .float32).extents) },
+      FileTree.Entry("sub/dir/sparse.pt") {
+        VirtualFile(
+          [.literal(Array("head".utf8)), .zeros(count: 1 << 20)] + small.extents
+            + [.zeros(count: 100), .literal([1]), .zeros(count: 3 << 20)])
+      },
+      FileTree.Entry("sub/small.pt") { VirtualFile(small.extents) },
+      FileTree.Entry("sub/empty") { VirtualFile([]) },
+      FileTree.Entry("zero_to_fp32.py", isExecutable: true) { VirtualFile("#!/bin/sh\necho executed\n") },
+    ]
+    for number in 0..<files {
+      entries.append(FileTree.Entry("many/file_\(number)") { VirtualFile("file \(number)\n") })
+    }
+    return FileTree(entries, modified: timespec(tv_sec: 1_700_000_000, tv_nsec: 123_456_789))
+  }
+}
