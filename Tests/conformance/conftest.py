@@ -29,6 +29,22 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"no golden/cases.json in {SHARED}: name the shared directory in SHARED")
 
 
+MEASURED: list[str] = []
+
+
+@pytest.fixture(scope="session")
+def measured() -> Callable[[str], None]:
+    """Takes what is worth seeing in the log of a run that passes; never a condition."""
+    return MEASURED.append
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    if MEASURED:
+        terminalreporter.section("measured")
+        for line in MEASURED:
+            terminalreporter.write_line(line)
+
+
 @pytest.fixture(scope="session")
 def zerofs() -> Path:
     return ZEROFS

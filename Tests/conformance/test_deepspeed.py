@@ -31,7 +31,7 @@ def deepspeed_load(checkpoint: Path, *arguments: object) -> dict:
 
 
 @pytest.mark.parametrize("zero", [1, 2])
-def test_loads_and_trains(zero: int, golden: Path, mount) -> None:
+def test_loads_and_trains(zero: int, golden: Path, mount, measured) -> None:
     hf = golden / "hf" / MODEL
     case = {"tp": 1, "pp": 1, "dp": 2, "zero": zero, "dtype": "bf16", "no_pipe": True}
     with mount(hf, *options(case)) as m:
@@ -41,6 +41,7 @@ def test_loads_and_trains(zero: int, golden: Path, mount) -> None:
     assert result["nonzero"] == result["parameters"] == 27
     assert result["loss"] == pytest.approx(transformers_loss(hf), abs=0.02)  # bf16 rounding
     losses = [*result["losses"], result["loss_after"]]
+    measured(f"DeepSpeed ZeRO {zero}: losses {losses}")
     assert all(map(math.isfinite, losses))
     assert losses[0] == pytest.approx(result["loss"], abs=1e-3)
     assert losses[0] > losses[1] > losses[2] > 0, f"two steps on one batch must lower its loss: {losses}"
