@@ -1,0 +1,68 @@
+# ZeroFS: every verb says what it does as it goes, and can be run twice.
+SHELL := /bin/bash
+.DEFAULT_GOAL := build
+
+SHARED ?= ../shared
+ZEROFS ?= .build/release/zerofs
+CACHE := .build-conformance
+PYTHON := .venv/bin/python
+CONFORMANCE := Tests/conformance
+REQUIREMENTS := $(CONFORMANCE)/requirements.txt $(CONFORMANCE)/requirements-nodeps.txt
+BUILD_PACKAGES := fuse3 libfuse3-dev libzstd-dev zlib1g-dev pkg-config
+PYTHON_PACKAGES := g++ python3-dev python3-venv
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+say = @printf '\n\033[1m==> %s\033[0m\n' $(1)
+# $(call install,PACKAGES): apt-get only when something is missing
+define install
+	@missing=$$(for p in $(1); do \
+	  dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+	  echo "installing" $$missing; \
+	  $(SUDO) apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing; \
+	else echo "already there:" $(1); fi
+endef
+
+.PHONY: help build demo test check clean build-packages python-packages
+
+help: ## what the verbs do
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+
+build: build-packages ## build the release binary, .build/release/zerofs
+	$(call say,"Building zerofs (release, Swift runtime linked in)")
+	swift build -c release --static-swift-stdlib --product zerofs
+
+demo: build .venv/.stamp ## the whole point, on a real trained model
+	$(call say,"Making SmolLM2-135M-Instruct as a Hugging Face directory")
+	$(PYTHON) $(CONFORMANCE)/smollm2.py $(CACHE)/smollm2
+	$(call say,"Mounting it as a Megatron-DeepSpeed checkpoint")
+	$(PYTHON) $(CONFORMANCE)/demo.py $(ZEROFS) $(CACHE)/smollm2
+
+test: build .venv/.stamp check ## everything that CI runs
+	$(call say,"Swift tests")
+	swift test
+	$(call say,"Conformance: the mount against real torch and DeepSpeed")
+	ZEROFS=$(ZEROFS) SHARED=$(SHARED) $(PYTHON) -m pytest $(CONFORMANCE)
+
+check: ## formatting, as .swift-format says
+	$(call say,"Checking format")
+	swift format lint --strict -r Sources Tests Package.swift
+
+clean: ## remove what the other verbs made
+	rm -rf .build .venv $(CACHE)
+
+build-packages:
+	$(call say,"Debian packages for the build")
+	$(call install,$(BUILD_PACKAGES))
+
+python-packages:
+	$(call say,"Debian packages for the Python side")
+	$(call install,$(PYTHON_PACKAGES))
+
+.venv/.stamp: $(REQUIREMENTS) | python-packages
+	$(call say,"Python packages into .venv")
+	python3 -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check -r $(CONFORMANCE)/requirements.txt
+	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps -r $(CONFORMANCE)/requirements-nodeps.txt
+	touch $@

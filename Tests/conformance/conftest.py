@@ -1,0 +1,106 @@
+"""Fixtures: the zerofs binary (ZEROFS), the shared goldens and oracle (SHARED), mounts, and the two models.
+
+ZEROFS defaults to the release build, SHARED to ../shared beside the repository.
+"""
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mounting import Mount, mounted
+
+TOP = Path(__file__).resolve().parents[2]
+SHARED = Path(os.environ.get("SHARED", TOP.parent / "shared")).resolve()
+ZEROFS = Path(os.environ.get("ZEROFS", TOP / ".build/release/zerofs")).resolve()
+CACHE = TOP / ".build-conformance"  # what is slow to make and the same every time; ignored by git
+
+os.environ["DS_ACCELERATOR"] = "cpu"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not os.access(ZEROFS, os.X_OK):
+        raise pytest.UsageError(f"no zerofs binary at {ZEROFS}: run `make build`, or name one in ZEROFS")
+    if not (SHARED / "golden/cases.json").is_file():
+        raise pytest.UsageError(f"no golden/cases.json in {SHARED}: name the shared directory in SHARED")
+
+
+MEASURED: list[str] = []
+
+
+@pytest.fixture(scope="session")
+def measured() -> Callable[[str], None]:
+    """Takes what is worth seeing in the log of a run that passes; never a condition."""
+    return MEASURED.append
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    if MEASURED:
+        terminalreporter.section("measured")
+        for line in MEASURED:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def zerofs() -> Path:
+    return ZEROFS
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    return SHARED / "golden"
+
+
+@pytest.fixture(scope="session")
+def oracle() -> Path:
+    return SHARED / "oracle"
+
+
+@pytest.fixture
+def mountpoint(tmp_path: Path) -> Path:
+    path = tmp_path / "mnt"
+    path.mkdir()
+    return path
+
+
+MountModel = Callable[..., contextlib.AbstractContextManager[Mount]]
+
+
+@pytest.fixture
+def mount(zerofs: Path, tmp_path_factory: pytest.TempPathFactory) -> MountModel:
+    """mount(hf_dir, *options): mounted for the length of a `with` block."""
+    @contextlib.contextmanager
+    def at_new_mountpoint(hf: Path, *layout: object) -> Iterator[Mount]:
+        with mounted(zerofs, hf, tmp_path_factory.mktemp("mnt"), *layout) as m:
+            yield m
+    return at_new_mountpoint
+
+
+def made(script: str, directory: str, *arguments: str) -> Path:
+    out = CACHE / directory
+    subprocess.run([sys.executable, Path(__file__).with_name(script), out, *arguments], check=True)
+    return out
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    return made("smollm2.py", "smollm2")
+
+
+@pytest.fixture(scope="session")
+def sparse70b() -> Path:
+    return made("sparse_llama.py", "llama-3.3-70b", "--model", "llama-3.3-70b")
+
+
+@pytest.fixture
+def tiny(golden: Path, tmp_path: Path) -> Path:
+    """A writable copy of the sharded tiny Llama: 8 heads, 4 KV heads, 4 layers, 4 shards."""
+    copy = tmp_path / "hf"
+    shutil.copytree(golden / "hf/llama_bf16_sharded", copy)
+    for path in [copy, *copy.iterdir()]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return copy

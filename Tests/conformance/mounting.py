@@ -1,0 +1,69 @@
+"""The zerofs program as tests and the demo use it: run it, mount for the length of a block, look at its daemon."""
+import contextlib
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass
+class Mount:
+    path: Path
+    pid: int
+    seconds: float  # from exec to the command's return, when the mount can be read
+
+    def rss_anon_kb(self) -> int:
+        """The daemon's private memory."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith("RssAnon:"):
+                return int(line.split()[1])
+        raise LookupError(f"no RssAnon for process {self.pid}")
+
+    def bytes_written(self) -> int:
+        """Bytes that the daemon caused to be sent to storage."""
+        counters = dict(line.split(": ") for line in Path(f"/proc/{self.pid}/io").read_text().splitlines())
+        return int(counters["write_bytes"])
+
+
+def run(binary: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([binary, *map(str, arguments)], capture_output=True, text=True, timeout=60)
+
+
+def mounts_at(mountpoint: Path) -> list[str]:
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [line for line in lines if line.split()[4] == str(mountpoint.resolve())]
+
+
+def daemon_of(mountpoint: Path) -> int:
+    """The process whose command line names the mountpoint."""
+    wanted = os.fsencode(mountpoint)
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if wanted in words and b"mount" in words:
+                return int(process.name)
+    raise LookupError(f"no process serves {mountpoint}")
+
+
+def wait_until(condition, seconds: float = 10) -> bool:
+    deadline = time.monotonic() + seconds
+    while not (done := condition()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return bool(done)
+
+
+@contextlib.contextmanager
+def mounted(binary: Path, hf: Path, mountpoint: Path, *layout: object) -> Iterator[Mount]:
+    mountpoint = mountpoint.resolve()
+    start = time.perf_counter()
+    result = run(binary, "mount", hf, mountpoint, *layout)
+    seconds = time.perf_counter() - start
+    assert result.returncode == 0, f"zerofs mount failed ({result.returncode}): {result.stderr}"
+    try:
+        yield Mount(mountpoint, daemon_of(mountpoint), seconds)
+    finally:
+        if mounts_at(mountpoint):
+            result = run(binary, "umount", mountpoint)
+            assert result.returncode == 0, f"zerofs umount failed ({result.returncode}): {result.stderr}"
