@@ -1,4 +1,5 @@
-/// The MT19937 generator behind Python's `random`, `numpy.random` and torch's CPU generator: its state, not its output.
+/// The MT19937 generator behind Python's `random`, `numpy.random` and torch's CPU generator: its state, not
+/// its output.
 ///
 /// The state is a window of 624 words of the linear sequence
 ///
@@ -28,8 +29,8 @@ struct MersenneTwister: Equatable, Sendable {
     position = MersenneTwister.blockWords
   }
 
-  /// Seeding by an array of words (`init_by_array`), as Python's `random.seed(int)` does with the 32-bit digits of the
-  /// integer, least significant first (CPython Modules/_randommodule.c: random_seed).
+  /// Seeding by an array of words (`init_by_array`), as Python's `random.seed(int)` does with the 32-bit
+  /// digits of the integer, least significant first (CPython Modules/_randommodule.c: random_seed).
   /// - Parameter key: at least one word.
   init(key: [UInt32]) {
     precondition(!key.isEmpty)
@@ -57,9 +58,10 @@ struct MersenneTwister: Equatable, Sendable {
 
   /// The state after `words` more 32-bit draws, in milliseconds however many they are.
   ///
-  /// Every bit of x obeys the same linear recurrence, so with g = t^d mod the characteristic polynomial,
-  /// x[d + k] is the sum of x[i + k] over the terms t^i of g (Haramoto et al. 2008, "Efficient jump ahead for F2-linear
-  /// random number generators"). The low 31 bits of x[0] are no part of the state; so everything is counted from x[1].
+  /// Every bit of x obeys the same linear recurrence, so with g = t^d mod the characteristic polynomial, x[d
+  /// + k] is the sum of x[i + k] over the terms t^i of g (Haramoto et al. 2008, "Efficient jump ahead for
+  /// F2-linear random number generators"). The low 31 bits of x[0] are no part of the state; so everything is
+  /// counted from x[1].
   /// - Parameter words: 0 or more.
   mutating func advance(words: Int) {
     precondition(words >= 0)
@@ -94,7 +96,8 @@ struct MersenneTwister: Equatable, Sendable {
   }
 }
 
-/// A polynomial over GF(2) modulo the characteristic polynomial of MT19937's recurrence, one bit per coefficient.
+/// A polynomial over GF(2) modulo the characteristic polynomial of MT19937's recurrence, one bit per
+/// coefficient.
 private struct TwistPolynomial {
   static let degree = 19_937
   private static let wordCount = (degree + 63) / 64
@@ -127,8 +130,8 @@ private struct TwistPolynomial {
     words = Array(wide.prefix(TwistPolynomial.wordCount))
   }
 
-  /// Replaces t^degree by the lower terms. The next term is 623 below the leading one, so whole words can be folded, from the
-  /// top, without folding into themselves.
+  /// Replaces t^degree by the lower terms. The next term is 623 below the leading one, so whole words can be
+  /// folded, from the top, without folding into themselves.
   private static func reduce(_ wide: inout [UInt64]) {
     for index in (degree / 64..<wide.count).reversed() {
       let first = max(index * 64, degree)
@@ -143,7 +146,7 @@ private struct TwistPolynomial {
     }
   }
 
-  /// The terms below t^19937 of the characteristic polynomial P (… ((Q + a0) Q + a1) Q … + a30) + a31, where
+  /// The terms below t^19937 of the characteristic polynomial P(…((Q + a0)Q + a1)Q… + a30) + a31, where
   /// P = t^624 + t^397, Q = t^623 + t^396 and a0…a31 are the bits of the twist matrix, lowest first
   /// (Matsumoto & Nishimura 1998, appendix A).
   private static let lowerTerms: [Int] = {
