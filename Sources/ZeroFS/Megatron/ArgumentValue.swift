@@ -76,10 +76,10 @@ public enum ArgumentValue: Equatable, Sendable {
     }
   }
 
-  /// What Python's `int(text)` makes of decimal digits.
+  /// What Python's `int(text)` makes of decimal digits, up to 2^62.
   static func int(python text: some StringProtocol) -> Int? {
     guard text.allSatisfy({ $0.isASCII && ($0.isNumber || $0 == "+" || $0 == "-") }) else { return nil }
-    return Int(text)
+    return Int(text).flatMap { $0.magnitude <= 1 << 62 ? $0 : nil }
   }
 
   /// What Python's `float(text)` makes of a decimal number, "inf" or "nan".
@@ -110,7 +110,8 @@ public enum ArgumentValue: Equatable, Sendable {
     if !item.isEmpty { items.append(item) }
     var values: [ArgumentValue] = []
     for item in items {
-      guard let value = ArgumentValue(pythonLiteral: item) else { return nil }
+      // No argument is a list of lists.
+      guard !item.hasPrefix("["), let value = ArgumentValue(pythonLiteral: item) else { return nil }
       values.append(value)
     }
     return values

@@ -38,9 +38,9 @@ extension MegatronArguments {
     args.set("rank", .int(run.rank))
     args.set("world_size", .int(run.worldSize))
     args.set("local_rank", .int(run.localRank))
-    args.completeParallelism(run)
+    try args.completeParallelism(run)
     try args.completeBatchAndTypes()
-    args.completeModel()
+    try args.completeModel()
     try args.completeSchedule()
     args.set("padded_vocab_size", .int(run.paddedVocabSize))
     if isTrue("deepspeed") {
@@ -57,14 +57,15 @@ extension MegatronArguments {
     return args
   }
 
-  private mutating func completeParallelism(_ run: MegatronRun) {
+  private mutating func completeParallelism(_ run: MegatronRun) throws(MegatronArgumentError) {
     let tp = min(int("tensor_model_parallel_size") ?? 1, run.worldSize)
     let pp = min(int("pipeline_model_parallel_size") ?? 1, run.worldSize / max(tp, 1))
     let transformerPP = isTrue("standalone_embedding_stage") ? pp - 1 : pp
     set("tensor_model_parallel_size", .int(tp))
     set("pipeline_model_parallel_size", .int(pp))
     set("transformer_pipeline_model_parallel_size", .int(transformerPP))
-    set("data_parallel_size", .int(run.worldSize / max(tp * pp * (int("ds_sequence_parallel_size") ?? 1), 1)))
+    let modelParallel = try product([tp, pp, int("ds_sequence_parallel_size") ?? 1], "the parallel sizes")
+    set("data_parallel_size", .int(run.worldSize / max(modelParallel, 1)))
     for name in ["batch_size", "warmup", "model_parallel_size"] { remove(name) }
     if isTrue("recompute_activations") { set("recompute_granularity", .string("selective")) }
     remove("recompute_activations")
@@ -85,7 +86,7 @@ extension MegatronArguments {
     // pretrain_gpt.py's args_defaults
     setDefault("tokenizer_type", .string("GPT2BPETokenizer"))
     if let micro = int("micro_batch_size"), let dp = int("data_parallel_size") {
-      setDefault("global_batch_size", .int(micro * dp))
+      setDefault("global_batch_size", .int(try product([micro, dp], "--micro-batch-size")))
     }
     if isTrue("fp16"), isTrue("bf16") { throw .conflict("only one of --fp16 and --bf16 can be given") }
     set("params_dtype", .dtype(isTrue("fp16") ? .float16 : isTrue("bf16") ? .bfloat16 : .float32))
@@ -103,7 +104,7 @@ extension MegatronArguments {
     set("use_flash_attn", .bool(flash.contains { isTrue($0) }))
   }
 
-  private mutating func completeModel() {
+  private mutating func completeModel() throws(MegatronArgumentError) {
     if let download = string("aml_data_download_path"), case .list(let paths)? = self["data_path"] {
       set("data_path", .list(paths.map { $0.asString.map { .string("\(download)/\($0)") } ?? $0 }))
     }
@@ -114,9 +115,10 @@ extension MegatronArguments {
     if isTrue("use_rotary_position_embeddings") { set("add_position_embedding", .bool(false)) }
     guard !isTrue("use_dataset_only") else { return }
     if let hidden = int("hidden_size") {
+      let ungated = try product([4, hidden], "--hidden-size")
       // A gated MLP has two projections up: 2/3 keeps the parameter count, in multiples of 64.
-      let gated = Int(Double(4 * hidden * 2) / 3 / 64) * 64
-      setDefault("ffn_hidden_size", .int(isTrue("swiglu") ? gated : 4 * hidden))
+      let gated = Int(Double(ungated) * 2 / 3 / 64) * 64
+      setDefault("ffn_hidden_size", .int(isTrue("swiglu") ? gated : ungated))
       if let heads = int("num_attention_heads"), heads > 0 { setDefault("kv_channels", .int(hidden / heads)) }
     }
     setDefault("num_key_value_heads", self["num_attention_heads"] ?? .none)
@@ -148,9 +150,9 @@ extension MegatronArguments {
   private func iterations(samples: Int, batch: Int) -> Int? {
     guard case .list(let ramp)? = self["rampup_batch_size"] else { return samples / batch }
     let numbers = ramp.compactMap { $0.asString.flatMap { ArgumentValue.int(python: $0) } }
-    guard numbers.count == 3, numbers[0] > 0, numbers[1] > 0, batch > numbers[0], numbers[2] > 0 else {
-      return nil
-    }
+    guard numbers.count == 3, numbers[0] > 0, numbers[1] > 0, batch > numbers[0], numbers[2] > 0,
+      numbers[1] <= batch - numbers[0], numbers[2] / numbers[0] < 10_000_000
+    else { return nil }
     let samplesPerIncrement = Double(numbers[2]) / Double((batch - numbers[0]) / numbers[1])
     var consumed = 0
     var iterations = 0
@@ -159,5 +161,15 @@ extension MegatronArguments {
       iterations += 1
     }
     return iterations + (samples - consumed) / batch
+  }
+
+  private func product(_ factors: [Int], _ name: String) throws(MegatronArgumentError) -> Int {
+    var product = 1
+    for factor in factors {
+      let (next, overflow) = product.multipliedReportingOverflow(by: factor)
+      if overflow { throw .conflict("\(name): too large") }
+      product = next
+    }
+    return product
   }
 }

@@ -2,13 +2,19 @@
 struct ShellArithmetic {
   private var rest: Substring
   private let variables: [String: [String]]
+  private var depth = 0
 
   /// The value of `expression`; nil where it has anything else, an unset variable, an overflow or a division
   /// by zero.
   static func value(of expression: Substring, variables: [String: [String]]) -> Int? {
-    var parser = ShellArithmetic(rest: expression, variables: variables)
+    var parser = ShellArithmetic(expression, variables)
     guard let value = parser.sum(), parser.next == nil else { return nil }
     return value
+  }
+
+  private init(_ expression: Substring, _ variables: [String: [String]]) {
+    rest = expression
+    self.variables = variables
   }
 
   /// The next character that is no blank.
@@ -49,6 +55,9 @@ struct ShellArithmetic {
   }
 
   private mutating func factor() -> Int? {
+    guard depth < 100 else { return nil }
+    depth += 1
+    defer { depth -= 1 }
     switch next {
     case "(":
       take()

@@ -15,6 +15,8 @@ struct ShellScript {
   private var position = 0
   private var words: [String] = []
   private var isDeclaring = false
+  /// How many defaults of `${NAME:-default}` this one is within.
+  private var depth = 0
 
   /// Encloses what could not be expanded.
   private static let mark: Character = "\u{0}"
@@ -241,7 +243,7 @@ struct ShellScript {
     let rest = inside.dropFirst(name.count)
     let value = variables[name]
     if rest.isEmpty || rest == "[@]" || rest == "[*]" { return value }
-    for operation in [":-", ":=", "-", "="] where rest.hasPrefix(operation) {
+    for operation in [":-", ":=", "-", "="] where depth < 50 && rest.hasPrefix(operation) {
       if let value, operation.count == 1 || value.contains(where: { !$0.isEmpty }) { return value }
       return expand(rest.dropFirst(operation.count))
     }
@@ -252,13 +254,15 @@ struct ShellScript {
   private func expand(_ text: Substring) -> [String] {
     let isQuoted = text.count > 1 && text.first == text.last && (text.first == "'" || text.first == "\"")
     var inner = ShellScript(
-      bytes: Array((isQuoted ? text.dropFirst().dropLast() : text).utf8), variables: variables)
+      depth: depth + 1, bytes: Array((isQuoted ? text.dropFirst().dropLast() : text).utf8),
+      variables: variables)
     var fields = ShellFields()
     inner.quoted(&fields)
     return fields.finished
   }
 
-  private init(bytes: [UInt8], variables: [String: [String]]) {
+  private init(depth: Int, bytes: [UInt8], variables: [String: [String]]) {
+    self.depth = depth
     self.bytes = bytes
     self.variables = variables
   }

@@ -102,26 +102,91 @@ struct MegatronArgumentsTests {
     #expect(args["tokenizer_type"] == .string("GPT2BPETokenizer"))
   }
 
-  @Test(arguments: [
+  /// The same arguments as a command line, scripts and a log.
+  static let texts = [
     "--lr 1e-3 --data-path 0.5 'a b' --seed=7 --use-flash-attn --local_rank 3",
-    "python pretrain_gpt.py \\\n  --lr 1e-3 \\\n  # --lr 2\n --data-path 0.5 a\\ b --seed 7 --use-flash-attn-v1 --local-rank=3",
-    "#!/bin/sh\nLR=1e-3 # rate\nARGS=\" \\\n --lr ${LR} --seed $((3 * 2 + SEED))\"\nARGS+=' --use-flash-attn --local-rank 3'\n"
-      + "cat <<EOF > ds.json\n{ --lr 9 }\nEOF\ndeepspeed --num_gpus 8 pretrain_gpt.py $ARGS --data-path 0.5 \"a b\" 2>&1 | tee log",
-    "SEED=${UNSET:-7}\nopts=( --lr 1e-3 --data-path 0.5\n  'a b' )\nopts+=(--seed \"$SEED\" --use-flash-attn --local_rank 3)\n"
-      + "mpiexec python3 p.py \"${opts[@]}\" && echo --lr 5",
-    "--lr 1e-3\n--data-path 0.5 \"a b\"\n--seed 7\n--use-flash-attn\n--local-rank 3\n",
-    "export LR=1e-3 SEED=7\nARGS=\"--lr $LR --seed $SEED --use-flash-attn --local-rank 3\"\nDATA=( --data-path 0.5 'a_b' )",
-    "it's [rank0]:   lr .............................................. 0.001\n  seed ....... 7\n"
-      + "  data_path ....... ['0.5', 'a b']\n  local_rank ...... 3\n  use_flash_attn_v1 ..... True\n  save ...... None",
-  ])
+    #"""
+    python pretrain_gpt.py \
+      --lr 1e-3 \
+      # --lr 2
+     --data-path 0.5 a\ b --seed 7 --use-flash-attn-v1 --local-rank=3
+    """#,
+    #"""
+    #!/bin/sh
+    LR=1e-3 # rate
+    ARGS=" \
+      --lr ${LR} --seed $((3 * 2 + 1))"
+    ARGS+=' --use-flash-attn --local-rank 3'
+    cat <<EOF > ds.json
+    { --lr 9 }
+    EOF
+    deepspeed --num_gpus 8 pretrain_gpt.py $ARGS --data-path 0.5 "a b" 2>&1 | tee log
+    """#,
+    #"""
+    SEED=${UNSET:-7}
+    opts=( --lr 1e-3 --data-path 0.5  # the first
+      'a b' )
+    opts+=(--seed "$SEED" --use-flash-attn --local_rank 3)
+    mpiexec python3 p.py "${opts[@]}" && echo --lr 5
+    """#,
+    #"""
+    --lr 1e-3
+    --data-path 0.5 "a b"
+    --seed 7
+    --use-flash-attn
+    --local-rank 3
+    """#,
+    #"""
+    export LR=1e-3 SEED=7
+    ARGS="--lr $LR --seed $SEED --use-flash-attn --local-rank 3"
+    DATA=( --data-path 0.5 'a\b' )
+    """#,
+    """
+    it's [rank0]:   lr .............................................. 0.001
+      seed ........................ 7
+    x1:   data_path .................. ['0.5', 'a b']
+      local_rank ...... 3
+      use_flash_attn_v1 ..... True
+      save ...... None
+    """,
+  ]
+
+  @Test(arguments: texts)
   func spellings(text: String) throws {
-    let args = try MegatronArguments(commandLine: text.replacing("SEED))", with: "1))"))
+    let args = try MegatronArguments(commandLine: text)
     #expect(args["lr"] == .float(1e-3))
     #expect(args["seed"] == .int(7))
-    let blank = text.contains("a_b") ? "a_b" : "a b"
-    #expect(args["data_path"] == .list([.string("0.5"), .string(blank)]))
+    let path = text.contains(#"a\b"#) ? #"a\b"# : "a b"
+    #expect(args["data_path"] == .list([.string("0.5"), .string(path)]))
     #expect(args["use_flash_attn_v1"] == .bool(true))
     #expect(args["local_rank"] == .int(3))
+  }
+
+  /// Whatever the text: arguments or an error, no trap.
+  @Test(arguments: [UInt64(1), 2, 3])
+  func anyText(seed: UInt64) {
+    var state = seed
+    func random(_ count: Int) -> Int {
+      state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+      return Int(state >> 33) % count
+    }
+    let pieces = [
+      "--lr", "--hidden-size ", "9223372036854775807", "--micro-batch-size -4611686018427387904 ", "=", " ",
+      "\n", "'",
+      "\"", "$", "${", "}", "$((", "))", "(", ")", "A", "A=", "A+=", "A=(", "`", "\\", "<<", "<", ">", "2>&1",
+      "#",
+      "  lr ........ ", "[1, 'x", "]", ":-", "[@]", "é", "\u{0}", "--swiglu ",
+      "--rampup-batch-size 1 1 99999999999 ",
+      "--train-samples 7 ", "--ds-sequence-parallel-size 4611686018427387904 ", "1", "-",
+    ]
+    for _ in 0..<500 {
+      let text = (0..<random(30)).map { _ in pieces[random(pieces.count)] }.joined()
+      do { _ = try LearningRateSchedule(completed(text)) } catch {}
+    }
+    let nested = String(repeating: "${A:-", count: 2000) + "$((" + String(repeating: "(", count: 2000)
+    _ = try? MegatronArguments(
+      commandLine: nested + "\n  num_experts ....... " + String(repeating: "[", count: 5000))
+    _ = ShellArithmetic.value(of: String(repeating: "-(", count: 100_000)[...], variables: [:])
   }
 
   @Test func logOfLists() throws {

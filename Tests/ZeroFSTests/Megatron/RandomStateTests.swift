@@ -2,7 +2,8 @@ import Testing
 
 @testable import ZeroFS
 
-/// Expected digests: FNV-1a of the bytes that CPython 3.12, numpy 2 and torch 2.13 hold after the same seeding.
+/// Expected digests: FNV-1a of the bytes that CPython 3.12, numpy 2 and torch 2.13 hold after the same
+/// seeding.
 struct RandomStateTests {
   @Test(
     arguments: [
