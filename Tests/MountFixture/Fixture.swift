@@ -31,19 +31,21 @@ enum Fixture {
     }
   }
 
-  /// bf16 elements of `a.bin`: [rows, cols].
-  static let rows = 2048
+  /// bf16 elements of a row of `a.bin`.
   static let cols = 1024
 
   static func tree(sources: String, files: Int = 10) throws -> FileTree {
     let a = try SourceFile(path: sources + "/a.bin")
     let b = try SourceFile(path: sources + "/b.bin")
+    let truncated = TensorExpression(
+      source: try TruncatedSource(path: sources + "/truncated.bin"), offset: 0, shape: [1 << 19], dtype: .bfloat16)
     let tensor = TensorExpression(source: a, offset: 0, shape: [a.size / 2 / cols, cols], dtype: .bfloat16)
     let small = TensorExpression(source: b, offset: 0, shape: [b.size / 2], dtype: .bfloat16)
     var entries = [
       FileTree.Entry("verbatim.pt") { VirtualFile([.literal(Array("head".utf8))] + tensor.extents) },
       FileTree.Entry("cast.pt") { VirtualFile([.literal(Array("head".utf8))] + tensor.cast(to: .float32).extents) },
       FileTree.Entry("strided.pt") { VirtualFile(tensor.columns(3..<700).cast(to: .float32).extents) },
+      FileTree.Entry("truncated.pt") { VirtualFile([.literal(Array("head".utf8))] + truncated.extents) },
       FileTree.Entry("sub/dir/sparse.pt") {
         VirtualFile(
           [.literal(Array("head".utf8)), .zeros(count: 1 << 20)] + small.extents
@@ -58,4 +60,24 @@ enum Fixture {
     }
     return FileTree(entries, modified: timespec(tv_sec: 1_700_000_000, tv_nsec: 123_456_789))
   }
+}
+
+/// A file that is truncated after the last check and before the kernel copies: its mapping can't be read, and it does not tell.
+private final class TruncatedSource: ByteSource {
+  private let file: SourceFile
+
+  init(path: String) throws {
+    let descriptor = open(path, O_RDWR | O_CREAT, 0o600)
+    ftruncate(descriptor, 1 << 20)
+    file = try SourceFile(path: path)
+    ftruncate(descriptor, 0)
+    close(descriptor)
+  }
+
+  var name: String { file.name }
+  var mapping: UnsafeRawBufferPointer? { file.mapping }
+  func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(ReadError) {
+    try file.read(at: offset, into: buffer)
+  }
+  func verify() throws(ReadError) {}
 }

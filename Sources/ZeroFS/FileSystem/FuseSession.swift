@@ -25,6 +25,7 @@ final class FuseSession {
     guard let made else { throw .mountFailed(path: mountpoint, options: options, reason: LibfuseLog.take()) }
     // Before the mount, so that a signal never leaves one behind.
     fuse_set_signal_handlers(made)
+    unblockSignals()
     guard fuse_session_mount(made, mountpoint) == 0 else {
       fuse_remove_signal_handlers(made)
       fuse_session_destroy(made)
@@ -51,6 +52,15 @@ final class FuseSession {
   private static func escape(_ value: String) -> String {
     value.reduce(into: "") { $0 += $1 == "," || $1 == "\\" ? "\\\($1)" : String($1) }
   }
+}
+
+/// Whoever started us may have blocked them (a thread of Dispatch does), and a blocked mask is inherited: a daemon that nobody
+/// can end.
+private func unblockSignals() {
+  var signals = sigset_t()
+  sigemptyset(&signals)
+  for signal in [SIGTERM, SIGINT, SIGHUP] { sigaddset(&signals, signal) }
+  pthread_sigmask(SIG_UNBLOCK, &signals, nil)
 }
 
 /// What libfuse has to say, which it would print: kept for the message of the error that follows.

@@ -39,9 +39,10 @@ public struct Mountpoint: Sendable {
   }
 
   private static func removeDeadMount(at path: String, _ logger: Logger) throws(MountError) {
-    var status = stat()
+    // Not stat: the kernel remembers the root's attributes beyond the daemon's death.
+    var statistics = statvfs()
     // Mounts can be stacked, and each may be dead.
-    while stat(path, &status) != 0, errno == ENOTCONN, let mount = Mount.at(path), mount.isZerofs {
+    while statvfs(path, &statistics) != 0, errno == ENOTCONN, let mount = Mount.at(path), mount.isZerofs {
       if let reason = Unmount.detach(path, lazily: true) { throw .deadMountRemains(path: path, reason: reason) }
       logger.notice("\(path): removed the rest of a mount of \(mount.source) whose daemon died")
     }
@@ -63,15 +64,18 @@ public struct Mountpoint: Sendable {
   /// As root libfuse mounts by itself; otherwise, and for `auto_unmount`, through fusermount3
   /// (libfuse `lib/mount.c`: `fuse_mount_sys`).
   static func checkFuse(
-    isRoot: Bool, options: [String], device: String = "/dev/fuse", path: String? = environment("PATH")
+    isRoot: Bool, options: [String], device: String = "/dev/fuse", folders: [String] = programFolders
   ) throws(MountError) {
     let descriptor = open(device, O_RDWR | O_CLOEXEC)
     guard descriptor >= 0 else { throw .deviceUnavailable(errno: errno) }
     close(descriptor)
     if isRoot && !options.contains("auto_unmount") { return }
-    let folders = ["/usr/bin"] + (path ?? "").split(separator: ":").map(String.init)
     guard folders.contains(where: { access("\($0)/fusermount3", X_OK) == 0 }) else { throw .fusermountMissing }
   }
 
-  static func environment(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
+  /// Where libfuse looks for fusermount3: where Debian has it, then in PATH.
+  static var programFolders: [String] {
+    let path = getenv("PATH").map { String(cString: $0) } ?? ""
+    return ["/usr/bin"] + path.split(separator: ":").map(String.init)
+  }
 }

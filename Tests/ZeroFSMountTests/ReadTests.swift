@@ -1,0 +1,110 @@
+import Foundation
+import Testing
+
+@testable import MountFixture
+@testable import ZeroFS
+
+@Suite struct ReadTests {
+  @Test(arguments: [[], ["--cached"]]) func windowsEqualTheComposition(arguments: [String]) throws {
+    let scratch = try arguments.isEmpty ? mounted() : mounted("--cached")
+    let seed = UInt64.random(in: 0 ... .max)
+    var random = SplitMix(state: seed)
+    for name in ["verbatim.pt", "cast.pt", "strided.pt", "sub/dir/sparse.pt", "sub/small.pt"] {
+      let file = try scratch.tree().file(name)
+      for _ in 0..<15 {
+        let start = Int.random(in: 0..<file.count, using: &random)
+        let end = min(file.count, start + Int.random(in: 1...(3 << 20), using: &random))
+        let bytes = try read(scratch.path(name), start..<end).get()
+        #expect(bytes == (try file.bytes(start..<end)), "\(name) \(start)..<\(end), seed \(seed)")
+      }
+      let beyond = try read(scratch.path(name), (file.count - 1)..<(file.count + 10)).get()
+      #expect(beyond.count == 1)
+    }
+  }
+
+  @Test func aMappingHasTheBytes() throws {
+    let scratch = try mounted()
+    for name in ["verbatim.pt", "cast.pt"] {
+      let file = try scratch.tree().file(name)
+      let descriptor = open(scratch.path(name), O_RDONLY)
+      defer { close(descriptor) }
+      let pointer = mmap(nil, file.count, PROT_READ, MAP_SHARED, descriptor, 0)
+      try #require(pointer != MAP_FAILED, "mmap: \(errnoMessage(errno))")
+      defer { munmap(pointer, file.count) }
+      let mapped = UnsafeRawBufferPointer(start: pointer, count: file.count)
+      #expect(Array(mapped) == (try file.bytes(0..<file.count)))
+    }
+  }
+
+  @Test func parallelReaders() throws {
+    let scratch = try mounted()
+    let name = scratch.path("cast.pt")
+    let file = try scratch.tree().file("cast.pt")
+    let whole = try file.bytes(0..<file.count)
+    let wrong = Locked<[String]>([])
+    DispatchQueue.concurrentPerform(iterations: 16) { reader in
+      for pass in 0..<4 {
+        let start = (reader * 333_333 + pass * 77_777) % (whole.count - 1)
+        let end = min(whole.count, start + 1 << 20)
+        if case .success(let bytes) = read(name, start..<end), bytes == Array(whole[start..<end]) { continue }
+        wrong.append("reader \(reader) \(start)..<\(end)")
+      }
+    }
+    #expect(wrong.value == [])
+  }
+
+  @Test func aProgramRuns() throws {
+    let scratch = try mounted()
+    #expect(try run(URL(fileURLWithPath: scratch.path("zero_to_fp32.py")), []).output == "executed\n")
+  }
+}
+
+/// A source that changes under a mount. Pieces of `verbatim.pt` are mapped, those of `cast.pt` are read.
+@Suite struct ChangedSourceTests {
+  enum Change: CaseIterable { case truncated, grown, rewritten, replaced, removed }
+
+  @Test(arguments: Change.allCases, ["verbatim.pt", "cast.pt", "strided.pt"])
+  func readsAreErrors(change: Change, name: String) throws {
+    let scratch = try mounted()
+    let source = scratch.sources + "/a.bin"
+    let window = 100_000..<2_000_000
+    let other = try scratch.tree().file("sub/small.pt")
+    #expect(failure(scratch.path(name), window) == nil)
+    switch change {
+    case .truncated: truncate(source, 1 << 20)
+    case .grown: truncate(source, 5 << 20)
+    case .rewritten:
+      let descriptor = open(source, O_WRONLY)
+      pwrite(descriptor, [1, 2, 3], 3, 1 << 20)
+      close(descriptor)
+    case .replaced:
+      try Scratch.random(4 << 20).write(to: URL(fileURLWithPath: source + ".new"))
+      rename(source + ".new", source)
+    case .removed: unlink(source)
+    }
+    #expect(failure(scratch.path(name), window) == .EIO)
+    #expect(failure(scratch.path(name), window) == .EIO)
+    #expect(scratch.logged.split(separator: "\n").count == 1, "\(scratch.logged)")
+    #expect(scratch.logged.contains(source))
+    // The daemon lives, and serves what it can.
+    #expect(try read(scratch.path("sub/small.pt"), 0..<other.count).get() == other.bytes(0..<other.count))
+  }
+
+  @Test func aPieceThatTheKernelCannotCopyIsAnError() throws {
+    let scratch = try mounted()
+    #expect(failure(scratch.path("truncated.pt"), 0..<1000) == .EIO)
+    #expect(scratch.logged.contains("truncated.pt"))
+    #expect(try read(scratch.path("sub/small.pt"), 0..<10).get().count == 10)
+  }
+}
+
+struct SplitMix: RandomNumberGenerator {
+  var state: UInt64
+  mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+    return z ^ (z >> 31)
+  }
+}
