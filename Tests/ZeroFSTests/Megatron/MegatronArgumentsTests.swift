@@ -90,7 +90,8 @@ struct MegatronArgumentsTests {
 
   @Test func derivations() throws {
     let args = try completed(
-      "--hidden-size 4096 --num-attention-heads 32 --swiglu --fp16 --recompute-activations --sequence-parallel"
+      "--hidden-size 4096 --num-attention-heads 32 --swiglu --fp16 --recompute-activations "
+        + "--sequence-parallel"
     )
     #expect(args["ffn_hidden_size"] == .int(10880))
     #expect(args["kv_channels"] == .int(128))
@@ -192,7 +193,8 @@ struct MegatronArgumentsTests {
   @Test func logOfLists() throws {
     let args = try MegatronArguments(
       commandLine:
-        "  num_experts ........ [1, 2]\n  zero_stage ........ 1.0\n  wandb_project ........ \n  lr ........ None"
+        "  num_experts ........ [1, 2]\n  zero_stage ........ 1.0\n"
+        + "  wandb_project ........ \n  lr ........ None"
     )
     #expect(args["num_experts"] == .list([.int(1), .int(2)]))
     #expect(args["zero_stage"] == .float(1))
@@ -252,7 +254,8 @@ struct MegatronArgumentsTests {
       (
         "--lr 1 --train-iters 5 --micro-batch-size 1 --lr-warmup-iters 5",
         .conflict(
-          "the learning rate's warmup (--lr-warmup-iters, --lr-warmup-fraction) must be shorter than its decay"
+          "the learning rate's warmup (--lr-warmup-iters, --lr-warmup-fraction) must be shorter than its "
+            + "decay"
         )
       ),
       (
