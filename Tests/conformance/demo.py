@@ -6,17 +6,15 @@ and must give transformers' own loss. Exit status 1 if anything differs.
 """
 import argparse
 import json
-import os
+import logging
 import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
-os.environ |= {"DS_ACCELERATOR": "cpu", "TRANSFORMERS_VERBOSITY": "error", "TQDM_DISABLE": "1"}
-
-import logging
-import warnings
+import environment  # noqa: F401
 
 logging.disable(logging.WARNING)
 warnings.filterwarnings("ignore")
