@@ -12,14 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from environment import CACHE, TOP
 from mounting import Mount, mounted
 
-TOP = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("SHARED", TOP.parent / "shared")).resolve()
 ZEROFS = Path(os.environ.get("ZEROFS", TOP / ".build/release/zerofs")).resolve()
-CACHE = TOP / ".build-conformance"  # what is slow to make and the same every time; ignored by git
-
-os.environ["DS_ACCELERATOR"] = "cpu"
 
 
 def pytest_configure(config: pytest.Config) -> None:

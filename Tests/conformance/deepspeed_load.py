@@ -14,11 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-os.environ["DS_ACCELERATOR"] = "cpu"
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(Path(__file__).parents[2] / ".build-conformance/torch_extensions"))
-os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # ninja
-
+import environment  # noqa: F401
 import torch
 from torch import Tensor, nn
 
@@ -73,6 +69,7 @@ def load(arguments: argparse.Namespace, rank: int) -> dict:
     from deepspeed.utils import safe_get_full_fp32_param
     from megatron_llama import MegatronLlama
     torch.manual_seed(1)
+    torch.set_num_threads(1)
     deepspeed.init_distributed(dist_backend="gloo", verbose=False)
     step = rebuild.step_directory(arguments.checkpoint)
     saved = rebuild.load(step / f"mp_rank_{arguments.mp_rank:02d}_model_states.pt")

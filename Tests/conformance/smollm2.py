@@ -7,11 +7,10 @@ Does nothing when OUT is already complete.
 import argparse
 import importlib.util
 import json
-import os
 import shutil
 from pathlib import Path
 
-os.environ |= {"TRANSFORMERS_VERBOSITY": "error", "TQDM_DISABLE": "1"}
+import environment  # noqa: F401
 
 EXPECTED = {
     "model_type": "llama", "num_hidden_layers": 30, "hidden_size": 576, "intermediate_size": 1536,

@@ -1,4 +1,7 @@
-"""Real Megatron-DeepSpeed loads the mount and trains from it. Needs MEGATRON_DEEPSPEED, a checkout of the ALCF fork."""
+"""Real Megatron-DeepSpeed loads the mount and trains from it.
+
+Needs MEGATRON_DEEPSPEED, a checkout of the ALCF fork.
+"""
 import hashlib
 import importlib.util
 import json
@@ -11,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from conftest import CACHE
+from environment import CACHE
 from layouts import options
 
 pytestmark = pytest.mark.skipif(
@@ -55,7 +58,9 @@ def transformers_logits(smollm2: Path, oracle: Path) -> Path:
     return reference
 
 
-def test_trained_model_gives_transformers_logits(smollm2, transformers_logits, oracle, mount, tmp_path, measured) -> None:
+def test_trained_model_gives_transformers_logits(
+    smollm2: Path, transformers_logits: Path, oracle: Path, mount, tmp_path: Path, measured
+) -> None:
     import numpy
     with mount(smollm2, "--tp", 1, "--pp", 2, "--dp", 1) as m:
         ranks = mds_load(oracle, tmp_path / "out.json", "--hf", smollm2, "--pp", 2, "--dir", m.path,
@@ -74,7 +79,7 @@ def digest(tensor: torch.Tensor) -> str:
     return hashlib.sha256(tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes()).hexdigest()[:24]
 
 
-def test_trained_model_at_tp_3_by_digests(smollm2, oracle, mount, tmp_path) -> None:
+def test_trained_model_at_tp_3_by_digests(smollm2: Path, oracle: Path, mount, tmp_path: Path) -> None:
     """One KV head per rank: this MDS can't run it without flash attention, but what it loaded can be compared."""
     spec = importlib.util.spec_from_file_location("mapping", oracle / "mapping.py")
     mapping = importlib.util.module_from_spec(spec)
