@@ -34,6 +34,7 @@ let package = Package(
     .executableTarget(
       name: "MountFixture", dependencies: ["ZeroFS"], path: "Tests/MountFixture", swiftSettings: strict),
     .testTarget(
-      name: "ZeroFSMountTests", dependencies: ["ZeroFS", "MountFixture", "ZeroFSCommand"], swiftSettings: strict),
+      name: "ZeroFSMountTests", dependencies: ["ZeroFS", "MountFixture", "ZeroFSCommand"],
+      swiftSettings: strict),
   ]
 )

@@ -13,11 +13,14 @@ enum ExitStatus: Int32 {
   case fuseUnavailable = 7
   case inputOutput = 8
   case busy = 9
+  /// The run's command line contradicts the model or can't be read.
+  case run = 10
 
   init(_ error: MountError) {
     self =
       switch error {
-      case .mountpointMissing, .mountpointNotDirectory, .mountpointNotEmpty, .mountpointUnreadable, .alreadyMounted,
+      case .mountpointMissing, .mountpointNotDirectory, .mountpointNotEmpty, .mountpointUnreadable,
+        .alreadyMounted,
         .deadMountRemains, .notMounted, .notZerofs:
         .mountpoint
       case .deviceUnavailable, .fusermountMissing, .mountFailed, .daemonKilled:
@@ -42,6 +45,12 @@ func reporting(_ body: () throws -> Void) throws {
     try fail(error, .model)
   } catch let error as LayoutError {
     try fail(error, .layout)
+  } catch let error as RunError {
+    try fail(error, .run)
+  } catch let error as MegatronArgumentError {
+    try fail(error, .run)
+  } catch let error as RandomStateError {
+    try fail(error, .run)
   } catch let error as SourceError {
     try fail(error, .source)
   } catch let error as MountError {

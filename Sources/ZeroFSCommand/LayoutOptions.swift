@@ -1,35 +1,33 @@
 import ArgumentParser
 import ZeroFS
 
-/// The layout of a checkpoint: short names, and MDS's own.
+/// The layout of a checkpoint: short names, and MDS's own. What isn't given is what the run's command line says, or a default.
 struct LayoutOptions: ParsableArguments {
   @Option(
     name: [.customLong("tp"), .customLong("tensor-model-parallel-size")],
-    help: ArgumentHelp("Tensor-parallel ranks.", valueName: "n"))
-  var tp = 1
+    help: ArgumentHelp("Tensor-parallel ranks. (default: 1)", valueName: "n"))
+  var tp: Int?
 
   @Option(
     name: [.customLong("pp"), .customLong("pipeline-model-parallel-size")],
-    help: ArgumentHelp("Pipeline stages.", valueName: "n"))
-  var pp = 1
+    help: ArgumentHelp("Pipeline stages. (default: 1)", valueName: "n"))
+  var pp: Int?
 
   @Option(help: ArgumentHelp("Data-parallel ranks.", valueName: "n"))
   var dp = 1
 
-  @Option(help: ArgumentHelp("ZeRO stage: 0, 1 or 2.", valueName: "stage"))
-  var zeroStage = 1
+  @Option(help: ArgumentHelp("ZeRO stage: 0, 1, 2 or 3. (default: 1)", valueName: "stage"))
+  var zeroStage: Int?
 
-  @Option(help: ArgumentHelp("Parameters in bf16, fp16 or fp32 (default: the model's own).", valueName: "dtype"))
+  @Option(
+    help: ArgumentHelp("Parameters in bf16, fp16 or fp32. (default: the model's own)", valueName: "dtype"))
   var dtype: String?
 
   @Flag(help: "The run has --no-pipeline-parallel: GPTModel instead of the pipeline engine.")
   var noPipelineParallel = false
 
-  @Option(help: ArgumentHelp("As the run has it.", valueName: "n"))
-  var makeVocabSizeDivisibleBy = 128
-
-  @Option(help: ArgumentHelp("The iteration that the checkpoint claims.", valueName: "n"))
-  var iteration = 0
+  @Option(help: ArgumentHelp("As the run has it. (default: 128)", valueName: "n"))
+  var makeVocabSizeDivisibleBy: Int?
 
   @Option(help: ArgumentHelp("What padded vocabulary rows hold: zero or mean.", valueName: "filling"))
   var vocabPadding: PaddedVocabulary.Filling = .zero
@@ -37,32 +35,150 @@ struct LayoutOptions: ParsableArguments {
   @Flag(help: "Serve a tied model untied: its output layer starts as a copy of the embedding.")
   var untieEmbeddingsAndOutputWeights = false
 
+  @Option(help: ArgumentHelp("The iteration that the checkpoint claims.", valueName: "n"))
+  var iteration = 0
+}
+
+/// What a full resume must agree with.
+struct RunOptions: ParsableArguments {
+  @Option(
+    name: [.customLong("train-args")],
+    help: ArgumentHelp(
+      "The run's MDS command line: the arguments, or a file that holds them (a script, a log).",
+      valueName: "text|file"))
+  var trainArguments: String?
+
   @Option(
     name: [.customLong("deepspeed-config"), .customLong("deepspeed_config")],
     help: ArgumentHelp("The run's DeepSpeed configuration, a JSON file.", valueName: "file"))
   var deepSpeedConfiguration: String?
 
+  @Option(help: ArgumentHelp("The run's seed. (default: 1234)", valueName: "n"))
+  var seed: Int?
+
+  @Option(help: ArgumentHelp("Where the run's generators are: cuda, xpu or cpu.", valueName: "device"))
+  var device: AcceleratorKind = .cuda
+
+  @Option(help: ArgumentHelp("The run's optimizer: adam or adamw. (default: adam)", valueName: "name"))
+  var optimizer: String?
+
+  @Flag(
+    name: [.customLong("ds-fused-adam"), .customLong("ds_fused_adam")], help: "The run has --ds_fused_adam.")
+  var fusedAdam = false
+
+  @Option(
+    help: ArgumentHelp("Adam's moments: none, as DeepSpeed saves at step 0, or zeros.", valueName: "moments"))
+  var moments: Moments = .none
+
+  @Option(
+    help: ArgumentHelp(
+      "fp32 masters: of the rounded parameters, as DeepSpeed makes them, or of the source.",
+      valueName: "masters"))
+  var masters: MegatronModel.Masters = .parameters
+
+  @Option(
+    help: ArgumentHelp("As data_types.grad_accum_dtype of the DeepSpeed configuration.", valueName: "dtype"))
+  var gradAccumDtype: String?
+
+  @Option(
+    help: ArgumentHelp("As zero_optimization.sub_group_size of the DeepSpeed configuration.", valueName: "n"))
+  var subGroupSize: Int?
+
+  @Flag(help: "Serve a universal checkpoint, too, for a run with --universal-checkpoint.")
+  var universalCheckpoint = false
+
+  enum Moments: String, ExpressibleByArgument, CaseIterable { case none, zeros }
+}
+
+/// Everything that decides what a checkpoint holds.
+struct CheckpointOptions: ParsableArguments {
+  @OptionGroup(title: "Layout")
+  var layout: LayoutOptions
+
+  @OptionGroup(title: "Run")
+  var run: RunOptions
+
   /// The checkpoint of the model in `directory`. Reads headers, no tensor data.
   func checkpoint(of directory: HuggingFaceDirectory) throws -> Checkpoint {
-    let layout = try ParallelLayout(
-      tp: tp, pp: pp, dp: dp, zeroStage: zeroStage, dtype: try parameterDType(directory),
-      engine: noPipelineParallel ? .noPipeline : .pipeline)
+    let arguments = try run.trainArguments.map { try MegatronArguments(textOrFile: $0) }
     let model = try MegatronModel(
-      directory, layout: layout, vocabularyDivisor: makeVocabSizeDivisibleBy, vocabularyFilling: vocabPadding,
-      untie: untieEmbeddingsAndOutputWeights)
-    let configuration = try deepSpeedConfiguration.map { try DeepSpeedConfiguration(path: $0) } ?? DeepSpeedConfiguration()
-    return try Checkpoint(model, iteration: iteration, configuration: configuration)
+      directory, layout: try parallelLayout(directory, arguments),
+      vocabularyDivisor: try resolve(
+        "--make-vocab-size-divisible-by", layout.makeVocabSizeDivisibleBy,
+        arguments?.int("make_vocab_size_divisible_by"), 128),
+      vocabularyFilling: layout.vocabPadding,
+      untie: layout.untieEmbeddingsAndOutputWeights, masters: run.masters)
+    var configuration = try run.deepSpeedConfiguration.map { try DeepSpeedConfiguration(path: $0) } ?? .init()
+    if let dtype = run.gradAccumDtype { try configuration.setGradAccumDType(dtype) }
+    if let size = run.subGroupSize { try configuration.setSubGroupSize(size) }
+    var options = Checkpoint.Options()
+    options.iteration = layout.iteration
+    options.deepSpeedConfiguration = configuration
+    options.hasZeroMoments = run.moments == .zeros
+    options.isUniversal = run.universalCheckpoint
+    return try Checkpoint(model, run: try runArguments(arguments, model), options)
   }
 
-  private func parameterDType(_ directory: HuggingFaceDirectory) throws(LayoutError) -> DType {
-    switch dtype {
-    case "bf16": .bfloat16
-    case "fp16": .float16
-    case "fp32": .float32
+  private func runArguments(_ arguments: MegatronArguments?, _ model: MegatronModel) throws -> RunArguments {
+    var own = ["seed": ArgumentValue.int(try resolve("--seed", run.seed, arguments?.int("seed"), 1234))]
+    own["optimizer"] = try resolve("--optimizer", run.optimizer, arguments?.string("optimizer")).map {
+      .string($0)
+    }
+    if run.fusedAdam {
+      if let arguments, !arguments.isTrue("ds_fused_adam") {
+        throw LayoutError.contradiction(option: "--ds-fused-adam", trainArgs: "otherwise")
+      }
+      own["ds_fused_adam"] = .bool(true)
+    }
+    return try RunArguments(arguments, model: model, options: own, device: run.device)
+  }
+
+  private func parallelLayout(_ directory: HuggingFaceDirectory, _ arguments: MegatronArguments?) throws
+    -> ParallelLayout
+  {
+    if layout.noPipelineParallel, let arguments, !arguments.isTrue("no_pipeline_parallel") {
+      throw LayoutError.contradiction(option: "--no-pipeline-parallel", trainArgs: "otherwise")
+    }
+    return try ParallelLayout(
+      tp: try resolve("--tp", layout.tp, arguments?.int("tensor_model_parallel_size"), 1),
+      pp: try resolve("--pp", layout.pp, arguments?.int("pipeline_model_parallel_size"), 1),
+      dp: layout.dp,
+      zeroStage: try resolve("--zero-stage", layout.zeroStage, arguments?.int("zero_stage"), 1),
+      dtype: try parameterDType(directory, arguments),
+      engine: layout.noPipelineParallel || arguments?.isTrue("no_pipeline_parallel") == true
+        ? .noPipeline : .pipeline)
+  }
+
+  /// An option, or what the run's command line says, or a default.
+  private func resolve(_ name: String, _ option: Int?, _ run: Int?, _ otherwise: Int) throws(LayoutError)
+    -> Int
+  {
+    try resolve(name, option, run) ?? otherwise
+  }
+
+  private func resolve<Value: Equatable>(_ name: String, _ option: Value?, _ run: Value?) throws(LayoutError)
+    -> Value?
+  {
+    if let option, let run, option != run {
+      throw .contradiction(option: "\(name) \(option)", trainArgs: "\(run)")
+    }
+    return option ?? run
+  }
+
+  private func parameterDType(
+    _ directory: HuggingFaceDirectory, _ arguments: MegatronArguments?
+  ) throws(LayoutError) -> DType {
+    let run: String? = arguments.map { $0.isTrue("bf16") ? "bf16" : $0.isTrue("fp16") ? "fp16" : "fp32" }
+    switch try resolve("--dtype", layout.dtype, run) {
+    case "bf16": return .bfloat16
+    case "fp16": return .float16
+    case "fp32": return .float32
     case .some(let name): throw .dtype(name)
-    case nil: directory.configuration.dtype ?? .bfloat16
+    case nil: return directory.configuration.dtype ?? .bfloat16
     }
   }
 }
 
 extension PaddedVocabulary.Filling: ExpressibleByArgument {}
+extension AcceleratorKind: ExpressibleByArgument {}
+extension MegatronModel.Masters: ExpressibleByArgument {}

@@ -17,17 +17,20 @@ struct MountCommand: ParsableCommand {
   @Argument(help: "An empty directory.")
   var mountpoint: String
 
-  @OptionGroup(title: "Layout")
-  var layout: LayoutOptions
+  @OptionGroup
+  var options: CheckpointOptions
 
   @Flag(name: [.short, .long], help: "Serve in this process; log to stderr.")
   var foreground = false
 
-  @Flag(help: "Keep file contents in the page cache: slower, but repeated reads of a memory mapping come from memory.")
+  @Flag(
+    help:
+      "Keep file contents in the page cache: slower, but repeated reads of a memory mapping come from memory."
+  )
   var cached = false
 
   @Option(name: .customShort("o"), help: "Mount options, as for mount(8): allow_other, noexec, …")
-  var options: [String] = []
+  var mountOptions: [String] = []
 
   @Option(help: ArgumentHelp("Log there instead of to syslog.", valueName: "path"))
   var logFile: String?
@@ -36,14 +39,15 @@ struct MountCommand: ParsableCommand {
     try reporting {
       // The daemon leaves the working directory, and verifies sources by their paths.
       let source = absolutePath(hfDir)
-      let options = self.options.flatMap { $0.split(separator: ",").map(String.init) }
-      let mountpoint = try Mountpoint(mountpoint, options: options, logger: LogDestination.standardError.logger())
+      let mountOptions = self.mountOptions.flatMap { $0.split(separator: ",").map(String.init) }
+      let mountpoint = try Mountpoint(
+        mountpoint, options: mountOptions, logger: LogDestination.standardError.logger())
       let directory = try HuggingFaceDirectory(path: source)
-      let checkpoint = try layout.checkpoint(of: directory)
+      let checkpoint = try options.checkpoint(of: directory)
       warn(checkpoint.warnings)
       var mount = MountOptions(source: source, isForeground: foreground, logFile: logFile)
       mount.isCached = cached
-      mount.options = options
+      mount.options = mountOptions
       try checkpoint.tree(modified: directory.modified).mount(at: mountpoint, mount)
     }
   }

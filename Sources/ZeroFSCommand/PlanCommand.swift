@@ -6,13 +6,14 @@ import ZeroFS
 struct PlanCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "plan",
-    abstract: "Show the checkpoint's files with their sizes, the bytes of each rank, and warnings. Mounts nothing.")
+    abstract:
+      "Show the checkpoint's files with their sizes, the bytes of each rank, and warnings. Mounts nothing.")
 
   @Argument(help: ArgumentHelp("A Hugging Face model directory.", valueName: "hf_dir"))
   var directory: String
 
-  @OptionGroup(title: "Layout")
-  var layout: LayoutOptions
+  @OptionGroup
+  var options: CheckpointOptions
 
   @Flag(help: "Print JSON.")
   var json = false
@@ -20,7 +21,7 @@ struct PlanCommand: ParsableCommand {
   func run() throws {
     try reporting {
       let source = try HuggingFaceDirectory(path: directory)
-      let report = PlanReport(try layout.checkpoint(of: source), modified: source.modified)
+      let report = PlanReport(try options.checkpoint(of: source), modified: source.modified)
       if json {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]

@@ -8,7 +8,8 @@ struct UmountCommand: ParsableCommand {
   @Argument(help: "The mount point.")
   var mountpoint: String
 
-  @Flag(name: [.short, .long], help: "Take a busy mount out of the tree now; it ends when its last reader does.")
+  @Flag(
+    name: [.short, .long], help: "Take a busy mount out of the tree now; it ends when its last reader does.")
   var lazy = false
 
   func run() throws {

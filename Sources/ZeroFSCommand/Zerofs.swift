@@ -4,6 +4,7 @@ import ArgumentParser
 struct Zerofs: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "zerofs",
-    abstract: "Present a Hugging Face model directory as the checkpoint that Megatron-DeepSpeed would have saved.",
+    abstract:
+      "Present a Hugging Face model directory as the checkpoint that Megatron-DeepSpeed would have saved.",
     subcommands: [MountCommand.self, UmountCommand.self, PlanCommand.self])
 }

@@ -38,12 +38,15 @@ enum Fixture {
     let a = try SourceFile(path: sources + "/a.bin")
     let b = try SourceFile(path: sources + "/b.bin")
     let truncated = TensorExpression(
-      source: try TruncatedSource(path: sources + "/truncated.bin"), offset: 0, shape: [1 << 19], dtype: .bfloat16)
+      source: try TruncatedSource(path: sources + "/truncated.bin"), offset: 0, shape: [1 << 19],
+      dtype: .bfloat16)
     let tensor = TensorExpression(source: a, offset: 0, shape: [a.size / 2 / cols, cols], dtype: .bfloat16)
     let small = TensorExpression(source: b, offset: 0, shape: [b.size / 2], dtype: .bfloat16)
     var entries = [
       FileTree.Entry("verbatim.pt") { VirtualFile([.literal(Array("head".utf8))] + tensor.extents) },
-      FileTree.Entry("cast.pt") { VirtualFile([.literal(Array("head".utf8))] + tensor.cast(to: .float32).extents) },
+      FileTree.Entry("cast.pt") {
+        VirtualFile([.literal(Array("head".utf8))] + tensor.cast(to: .float32).extents)
+      },
       FileTree.Entry("strided.pt") { VirtualFile(tensor.columns(3..<700).cast(to: .float32).extents) },
       FileTree.Entry("truncated.pt") { VirtualFile([.literal(Array("head".utf8))] + truncated.extents) },
       FileTree.Entry("sub/dir/sparse.pt") {

@@ -27,7 +27,8 @@ import Testing
   @Test func aSecondMountIsRefused() throws {
     let scratch = try mounted()
     #expect(
-      refusal(scratch.point) == .alreadyMounted(path: scratch.point, source: scratch.sources, type: "fuse.zerofs"))
+      refusal(scratch.point)
+        == .alreadyMounted(path: scratch.point, source: scratch.sources, type: "fuse.zerofs"))
     let second = try scratch.mount()
     #expect(second.status == 6)
     #expect(second.output.hasPrefix("zerofs: \(scratch.point): \(scratch.sources) is already mounted"))
@@ -51,7 +52,8 @@ import Testing
     let outcome = try scratch.mount("-o", "nonsense")
     #expect(outcome.status == 6)
     #expect(outcome.output.split(separator: "\n").count == 1)
-    #expect(outcome.output.contains("nonsense") && outcome.output.contains("unknown option"), "\(outcome.output)")
+    #expect(
+      outcome.output.contains("nonsense") && outcome.output.contains("unknown option"), "\(outcome.output)")
     #expect(Mount.at(scratch.point) == nil)
   }
 
@@ -64,7 +66,8 @@ import Testing
 
   @Test(arguments: [SIGTERM, SIGINT, SIGHUP]) func signalsUnmount(signal: Int32) throws {
     let scratch = try Scratch()
-    let process = try Child(program("MountFixture"), [scratch.sources, scratch.point, "-f", "--log-file", scratch.log])
+    let process = try Child(
+      program("MountFixture"), [scratch.sources, scratch.point, "-f", "--log-file", scratch.log])
     for _ in 0..<200 where attributes(scratch.path("cast.pt")) == nil { usleep(20_000) }
     try #require(attributes(scratch.path("cast.pt")) != nil)
     kill(process.identifier, signal)
@@ -74,7 +77,8 @@ import Testing
 
   @Test func aDeadMountIsCleared() throws {
     let scratch = try Scratch()
-    let process = try Child(program("MountFixture"), [scratch.sources, scratch.point, "-f", "--log-file", scratch.log])
+    let process = try Child(
+      program("MountFixture"), [scratch.sources, scratch.point, "-f", "--log-file", scratch.log])
     for _ in 0..<200 where attributes(scratch.path("cast.pt")) == nil { usleep(20_000) }
     kill(process.identifier, SIGKILL)
     #expect(process.wait() == -SIGKILL)
@@ -97,7 +101,9 @@ import Testing
     #expect(Mount.at(scratch.point) == nil)
     let again = try run(zerofs, ["umount", scratch.point])
     #expect(again.status == 6 && again.output == "zerofs: \(scratch.point): nothing is mounted there\n")
-    #expect(throws: MountError.notZerofs(path: "/proc", source: "proc", type: "proc")) { try Unmount.unmount("/proc") }
+    #expect(throws: MountError.notZerofs(path: "/proc", source: "proc", type: "proc")) {
+      try Unmount.unmount("/proc")
+    }
   }
 
   @Test func lazyUmountLeavesReaders() throws {

@@ -12,7 +12,8 @@ struct Outcome {
 
 /// The programs of this build.
 func program(_ name: String) -> URL {
-  URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent().appending(path: name)
+  URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent().appending(
+    path: name)
 }
 
 func run(_ program: URL, _ arguments: [String]) throws -> Outcome {
@@ -62,7 +63,9 @@ final class Scratch {
 
   init(bytes: Int = 4 << 20) throws {
     root = NSTemporaryDirectory() + "zerofs-\(UUID().uuidString)"
-    for path in [sources, point] { try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true) }
+    for path in [sources, point] {
+      try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    }
     try Scratch.random(bytes).write(to: URL(fileURLWithPath: sources + "/a.bin"))
     try Scratch.random(100_000).write(to: URL(fileURLWithPath: sources + "/b.bin"))
   }

@@ -30,7 +30,9 @@ final class MemorySource: ByteSource {
   }
 
   func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(ReadError) {
-    guard offset >= 0, offset + buffer.count <= bytes.count else { throw .endOfFile(path: name, offset: offset) }
+    guard offset >= 0, offset + buffer.count <= bytes.count else {
+      throw .endOfFile(path: name, offset: offset)
+    }
     buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: copy[offset..<(offset + buffer.count)]))
   }
 
@@ -41,7 +43,9 @@ final class MemorySource: ByteSource {
 }
 
 extension VirtualFile {
-  func bytes(_ window: Range<Int>? = nil, for consumer: Gather.Consumer = .userSpace) throws(ReadError) -> [UInt8] {
+  func bytes(_ window: Range<Int>? = nil, for consumer: Gather.Consumer = .userSpace) throws(ReadError)
+    -> [UInt8]
+  {
     let window = window ?? 0..<count
     var gather = Gather(capacity: max(window.count, 1), for: consumer)
     try read(window, into: &gather)

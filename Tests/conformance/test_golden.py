@@ -13,10 +13,6 @@ CASES = json.loads((SHARED / "golden/cases.json").read_text())
 
 
 def not_yet(case: dict) -> str | None:
-    if case["zero"] == 3:
-        return "ZeRO 3"
-    if "ds" in case:
-        return "BF16_Optimizer (grad_accum_dtype fp32)"
     if case["hf"].startswith("qwen2"):
         return "qwen2"
     return None

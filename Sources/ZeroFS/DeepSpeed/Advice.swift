@@ -6,7 +6,8 @@ extension Checkpoint {
     if let scaling = c.ropeScaling {
       warnings.append(
         "rope_scaling \"\(scaling)\": MDS has plain rotary embeddings only. The weights are right, but without a patch of its "
-          + "RotaryEmbedding the model computes other positions than it was trained with, and the loss is higher.")
+          + "RotaryEmbedding the model computes other positions than it was trained with, and the loss is higher."
+      )
     }
     let padding = model.vocabulary.padded - model.vocabulary.size
     if padding > 0 {
@@ -24,14 +25,20 @@ extension Checkpoint {
         "one key-value head on each tensor-parallel rank: MDS runs this with flash attention only "
           + "(--use-flash-attn-v2 or its like).")
     }
-    if OptimizerWrapper(layout) == .bf16 {
+    if layout.zeroStage == 3 {
+      warnings.append(
+        "ZeRO stage 3 with --finetune fails inside MDS, which then joins the optimizer's files to a model that it can't load. "
+          + "Load without --finetune\(run.isGiven ? "" : ", with --override-opt_param-scheduler").")
+    }
+    if settings.wrapper == .bf16 && layout.zeroStage == 0 {
       warnings.append(
         "bf16 at ZeRO stage 0 in the pipeline engine: DeepSpeed from 0.17.7 on can't load its own optimizer state there. "
           + "Load with --finetune, or use stage 1.")
     }
     if layout.modelParallelSize > 100 {
       warnings.append(
-        "TP × PP = \(layout.modelParallelSize): DeepSpeed sorts mp_rank files as text, so that from 100 on it picks wrong ones.")
+        "TP × PP = \(layout.modelParallelSize): DeepSpeed sorts mp_rank files as text, so that from 100 on it picks wrong ones."
+      )
     }
     return warnings
   }

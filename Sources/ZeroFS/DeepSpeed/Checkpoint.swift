@@ -3,16 +3,35 @@ import Glibc
 /// The files of a checkpoint, named as DeepSpeed and MDS name them (DeepSpeed `runtime/engine.py`: `_get_ckpt_name`,
 /// `_get_zero_ckpt_name`; `runtime/pipe/module.py`: `ckpt_layer_path`; MDS `megatron/checkpointing.py`).
 public struct Checkpoint: Sendable {
+  /// What a checkpoint holds beside the model, and how.
+  public struct Options: Sendable {
+    /// The iteration that it claims to be of.
+    public var iteration = 0
+    public var deepSpeedConfiguration = DeepSpeedConfiguration()
+    /// Adam's moments as zeros, instead of none.
+    public var hasZeroMoments = false
+    /// A universal checkpoint beside the regular one.
+    public var isUniversal = false
+
+    public init() {}
+  }
+
   public let model: MegatronModel
+  public let run: RunArguments
   let state: MegatronState
   let settings: OptimizerSettings
+  private let isUniversal: Bool
 
-  /// - Throws: `LayoutError` for a negative iteration.
-  public init(_ model: MegatronModel, iteration: Int = 0, configuration: DeepSpeedConfiguration = .init()) throws(LayoutError) {
-    guard iteration >= 0 else { throw .iteration(iteration) }
+  /// - Throws: `LayoutError` for a negative iteration, `RunError` for an optimizer that isn't served.
+  public init(_ model: MegatronModel, run: RunArguments, _ options: Options = Options()) throws {
+    guard options.iteration >= 0 else { throw LayoutError.iteration(options.iteration) }
     self.model = model
-    state = MegatronState(iteration: iteration)
-    settings = OptimizerSettings(configuration: configuration)
+    self.run = run
+    state = MegatronState(model: model, run: run, iteration: options.iteration)
+    settings = try OptimizerSettings(
+      run, layout: model.layout, configuration: options.deepSpeedConfiguration,
+      moments: options.hasZeroMoments ? .zeros : .none)
+    isUniversal = options.isUniversal
   }
 
   private var layout: ParallelLayout { model.layout }
@@ -24,25 +43,34 @@ public struct Checkpoint: Sendable {
     var entries = [
       FileTree.Entry("latest") { [tag] in VirtualFile(tag) },
       FileTree.Entry("latest_checkpointed_iteration.txt") { [state] in VirtualFile("\(state.iteration)") },
-      FileTree.Entry("lr_state_dict.yaml") { [state, settings] in
-        VirtualFile("iteration: \(state.iteration)\nlr: \(settings.initialLearningRate)\n")
+      FileTree.Entry("lr_state_dict.yaml") { [state, run] in
+        VirtualFile("iteration: \(state.iteration)\nlr: \(run.double("lr").map { "\($0)" } ?? "null")\n")
       },
     ]
+    if isUniversal {
+      entries += UniversalCheckpoint(state: state, settings: settings, tag: tag + "_universal").entries()
+    }
     for pp in 0..<layout.pp {
       for tp in 0..<layout.tp {
-        entries.append(
-          archive(modelStateName(tp: tp, pp: pp)) { [self] in
-            ModelState(model: model, tp: tp, pp: pp, state: state, settings: settings).value()
-          })
+        for dp in modelStateRanks {
+          entries.append(
+            archive(modelStateName(tp: tp, pp: pp, dp: dp)) { [self] in
+              ModelState(tp: tp, pp: pp, dp: dp, state: state, settings: settings).value()
+            })
+        }
         for dp in partitionedRanks {
           entries.append(
-            archive(optimizerStateName(tp: tp, pp: pp, dp: dp)) { [self] in optimizerStates(tp: tp, pp: pp, dp: dp) })
+            archive(optimizerStateName(tp: tp, pp: pp, dp: dp)) { [self] in
+              optimizerStates(tp: tp, pp: pp, dp: dp)
+            })
         }
         for module in layerFiles(of: pp) {
           entries.append(
             archive(layerName(module, tp: tp)) { [self] in
               .orderedDict(
-                model.parameters(of: module, tp: tp).map { ($0.name, .tensor($0.tensor, requiresGrad: false)) })
+                model.parameters(of: module, tp: tp).map {
+                  ($0.name, .tensor($0.tensor, requiresGrad: false))
+                })
             })
         }
       }
@@ -53,8 +81,10 @@ public struct Checkpoint: Sendable {
   /// DeepSpeed `runtime/engine.py`: `_save_zero_checkpoint`.
   private func optimizerStates(tp: Int, pp: Int, dp: Int) -> PickleValue {
     .dict([
-      "optimizer_state_dict": OptimizerState(model.parameters(tp: tp, pp: pp), layout: layout, settings: settings)
-        .value(dp: dp),
+      "optimizer_state_dict": OptimizerState(
+        model.parameters(tp: tp, pp: pp), layout: layout, settings: settings
+      )
+      .value(dp: dp),
       "ds_config": settings.configuration.value(layout),
       "ds_version": .string(settings.deepSpeedVersion),
     ])
@@ -62,7 +92,7 @@ public struct Checkpoint: Sendable {
 
   /// The files that a model-parallel rank loads its parameters from.
   func modelStatePaths(tp: Int, pp: Int) -> [String] {
-    ([modelStateName(tp: tp, pp: pp)] + layerFiles(of: pp).map { layerName($0, tp: tp) }).map(path)
+    ([modelStateName(tp: tp, pp: pp, dp: 0)] + layerFiles(of: pp).map { layerName($0, tp: tp) }).map(path)
   }
 
   /// The optimizer files of a model-parallel rank, by data-parallel rank.
@@ -71,7 +101,10 @@ public struct Checkpoint: Sendable {
   }
 
   /// The data-parallel ranks that write a part of the optimizer's state.
-  private var partitionedRanks: Range<Int> { 0..<(OptimizerWrapper(layout).isPartitioned ? layout.dp : 0) }
+  private var partitionedRanks: Range<Int> { 0..<(settings.wrapper.isPartitioned ? layout.dp : 0) }
+
+  /// The data-parallel ranks that write model states: at stage 3 each, else the first for all.
+  private var modelStateRanks: Range<Int> { 0..<(layout.zeroStage == 3 ? layout.dp : 1) }
 
   /// A tied embedding is in the first stage's file only; the last stage gets it by a broadcast after loading.
   private func layerFiles(of pp: Int) -> [MegatronModule] {
@@ -79,7 +112,10 @@ public struct Checkpoint: Sendable {
     return model.partition.modules(of: pp, tied: model.isTied).filter { $0 != .embedding || pp == 0 }
   }
 
-  private func modelStateName(tp: Int, pp: Int) -> String { "mp_rank_\(rank(tp, pp))_model_states" }
+  private func modelStateName(tp: Int, pp: Int, dp: Int) -> String {
+    // Never with the bf16_ of the optimizer's files.
+    (layout.zeroStage == 3 ? "zero_pp_rank_\(dp)_" : "") + "mp_rank_\(rank(tp, pp))_model_states"
+  }
 
   private func optimizerStateName(tp: Int, pp: Int, dp: Int) -> String {
     "\(layout.dtype == .bfloat16 ? "bf16_" : "")zero_pp_rank_\(dp)_mp_rank_\(rank(tp, pp))_optim_states"

@@ -4,25 +4,32 @@ import FoundationEssentials
 /// layout implies, and DeepSpeed's defaults (`runtime/config.py`, `runtime/fp16/loss_scaler.py`).
 public struct DeepSpeedConfiguration: Sendable {
   /// `fp16.initial_scale_power`: dynamic loss scaling starts at 2 to this power.
-  let initialScalePower: Int
+  private(set) var initialScalePower = 16
   /// `fp16.loss_scale_window`, in steps.
-  let lossScaleWindow: Int
+  private(set) var lossScaleWindow = 1000
+  /// `data_types.grad_accum_dtype` is fp32.
+  private(set) var accumulatesInFloat32 = false
+  /// `zero_optimization.sub_group_size`, in elements.
+  private(set) var subGroupSize = 1_000_000_000
   /// The file's members, as `ds_config` of a checkpoint holds them.
-  private let members: [String: JSONValue]
+  private var members: [String: JSONValue] = [:]
 
+  // Names as in the file.
+  // swift-format-ignore: AlwaysUseLowerCamelCase
   private struct File: Decodable {
     struct FP16: Decodable {
       let initial_scale_power: Int?
       let loss_scale_window: Int?
     }
+    struct DataTypes: Decodable { let grad_accum_dtype: String? }
+    /// DeepSpeed takes 1e9 for a whole number, too.
+    struct Zero: Decodable { let sub_group_size: Double? }
     let fp16: FP16?
+    let data_types: DataTypes?
+    let zero_optimization: Zero?
   }
 
-  public init() {
-    initialScalePower = 16
-    lossScaleWindow = 1000
-    members = [:]
-  }
+  public init() {}
 
   /// - Throws: `SourceError` if the file can't be read or isn't a DeepSpeed configuration.
   public init(path: String) throws(SourceError) {
@@ -34,29 +41,51 @@ public struct DeepSpeedConfiguration: Sendable {
     } catch {
       throw .malformedJSON(path: path, why: "not a DeepSpeed configuration (\(decodingProblem(error)))")
     }
-    initialScalePower = file.fp16?.initial_scale_power ?? 16
-    lossScaleWindow = file.fp16?.loss_scale_window ?? 1000
+    initialScalePower = file.fp16?.initial_scale_power ?? initialScalePower
+    lossScaleWindow = file.fp16?.loss_scale_window ?? lossScaleWindow
+    accumulatesInFloat32 = file.data_types?.grad_accum_dtype == "fp32"
+    if let size = file.zero_optimization?.sub_group_size {
+      guard size >= 1, let size = Int(exactly: size.rounded()) else {
+        throw .malformedJSON(path: path, why: "zero_optimization.sub_group_size is \(size)")
+      }
+      subGroupSize = size
+    }
     guard (0...62).contains(initialScalePower) else {
       throw .malformedJSON(path: path, why: "fp16.initial_scale_power is \(initialScalePower)")
     }
   }
 
+  /// Sets `zero_optimization.sub_group_size`.
+  public mutating func setSubGroupSize(_ size: Int) throws(LayoutError) {
+    guard size >= 1 else { throw .size(name: "--sub-group-size", value: size) }
+    subGroupSize = size
+    set("zero_optimization", "sub_group_size", .int(size))
+  }
+
+  /// Sets `data_types.grad_accum_dtype`: bf16, fp16 or fp32.
+  public mutating func setGradAccumDType(_ name: String) throws(LayoutError) {
+    guard ["bf16", "fp16", "fp32"].contains(name) else { throw .gradAccumDType(name) }
+    accumulatesInFloat32 = name == "fp32"
+    set("data_types", "grad_accum_dtype", .string(name))
+  }
+
   /// `ds_config` of a run with `layout`.
   func value(_ layout: ParallelLayout) -> PickleValue {
-    var members = members
-    func set(_ section: String, _ key: String, _ value: JSONValue) {
-      var object: [String: JSONValue] = [:]
-      if case .object(let known)? = members[section] { object = known }
-      object[key] = value
-      members[section] = .object(object)
-    }
-    set("zero_optimization", "stage", .int(layout.zeroStage))
+    var copy = self
+    copy.set("zero_optimization", "stage", .int(layout.zeroStage))
     switch layout.dtype {
-    case .bfloat16: set("bf16", "enabled", .bool(true))
-    case .float16: set("fp16", "enabled", .bool(true))
+    case .bfloat16: copy.set("bf16", "enabled", .bool(true))
+    case .float16: copy.set("fp16", "enabled", .bool(true))
     default: break
     }
-    return JSONValue.object(members).pickle
+    return JSONValue.object(copy.members).pickle
+  }
+
+  private mutating func set(_ section: String, _ key: String, _ value: JSONValue) {
+    var object: [String: JSONValue] = [:]
+    if case .object(let known)? = members[section] { object = known }
+    object[key] = value
+    members[section] = .object(object)
   }
 }
 

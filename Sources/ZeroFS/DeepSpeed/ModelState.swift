@@ -1,19 +1,22 @@
-/// `mp_rank_MM_model_states.pt`: what the engine knows of one model-parallel rank (DeepSpeed `runtime/engine.py`:
+/// `mp_rank_MM_model_states.pt`, and at ZeRO stage 3 `zero_pp_rank_D_mp_rank_MM_model_states.pt`: what the engine knows of a
+/// rank (DeepSpeed `runtime/engine.py`:
 /// `DeepSpeedEngine._save_checkpoint`), with MDS's own entries behind (`megatron/checkpointing.py`: `save_checkpoint`).
 struct ModelState: Sendable {
-  let model: MegatronModel
   let tp: Int
   let pp: Int
+  /// 0 where all data-parallel ranks share the file.
+  let dp: Int
   let state: MegatronState
   let settings: OptimizerSettings
 
+  private var model: MegatronModel { state.model }
   private var layout: ParallelLayout { model.layout }
 
   func value() -> PickleValue {
     let parameters = model.parameters(tp: tp, pp: pp)
     let usesZero = layout.zeroStage > 0
     let optimizer: PickleValue =
-      usesZero ? .none : OptimizerState(parameters, layout: layout, settings: settings).value(dp: 0)
+      usesZero ? .none : OptimizerState(parameters, layout: layout, settings: settings).value(dp: dp)
     let frozen: PickleValue = layout.zeroStage > 1 ? .orderedDict([]) : .none
     let configuration = settings.configuration.value(layout)
     return .dict(
@@ -36,34 +39,42 @@ struct ModelState: Sendable {
         ("global_samples", .int(0)),
         ("dp_world_size", .int(layout.dp)),
         ("mp_world_size", .int(layout.modelParallelSize)),
-        ("checkpoint_parallel_dimensions", .dict(["pp_degree": .int(layout.pp), "tp_degree": .int(layout.tp)])),
+        (
+          "checkpoint_parallel_dimensions",
+          .dict(["pp_degree": .int(layout.pp), "tp_degree": .int(layout.tp)])
+        ),
         ("ds_config", configuration),
         ("ds_version", .string(settings.deepSpeedVersion)),
         ("universal_checkpoint_info", UniversalCheckpointInfo(model).value),
-        ("args", state.arguments(model, tp: tp, pp: pp, deepSpeedConfiguration: configuration)),
+        ("args", state.arguments(tp: tp, pp: pp, dp: dp, deepSpeedConfiguration: configuration)),
         ("checkpoint_version", .float(3)),
         ("iteration", .int(state.iteration)),
         ("tokens", .int(0)),
-        ("rng_state", state.randomState(tp: tp, pp: pp)),
+        ("rng_state", state.randomState(tp: tp, pp: pp, dp: dp, parameters: parameters)),
       ])
   }
 
-  /// Names and shapes by parameter group (`DeepSpeedEngine._get_zero_param_shapes`).
+  /// Names and shapes by parameter group, at stage 3 by sub-group (`DeepSpeedEngine._get_zero_param_shapes`).
   private func parameterShapes(_ parameters: [MegatronParameter]) -> PickleValue {
-    .list(
-      ParameterGroup.groups(of: parameters).map { group in
-        .orderedDict(group.parameters.map { ($0.name, .size($0.tensor.shape)) })
-      })
+    let groups =
+      layout.zeroStage == 3
+      ? ZeroStage3Partition(
+        parameters, dp: dp, of: layout.dp, subGroupSize: settings.configuration.subGroupSize
+      )
+      .subGroups.map(\.parameters)
+      : ParameterGroup.groups(of: parameters, zeroStage: layout.zeroStage).map(\.parameters)
+    return .list(groups.map { .orderedDict($0.map { ($0.name, .size($0.tensor.shape)) }) })
   }
 
   /// The nested dictionaries of `GPTModel.state_dict_for_save_checkpoint` (MDS `megatron/model/language_model.py`:
-  /// `TransformerLanguageModel.state_dict_for_save_checkpoint`).
+  /// `TransformerLanguageModel.state_dict_for_save_checkpoint`). At stage 3 the parameters are elsewhere, and the tensors empty.
   private func module(_ parameters: [MegatronParameter]) -> PickleValue {
     var embedding: [(String, PickleValue)] = []
     var encoder: [(String, PickleValue)] = []
     var outputLayer: [(String, PickleValue)] = []
     for parameter in parameters {
-      let tensor = PickleValue.tensor(parameter.tensor, requiresGrad: false)
+      let tensor = PickleValue.tensor(
+        layout.zeroStage == 3 ? .zeros([0], layout.dtype) : parameter.tensor, requiresGrad: false)
       if let name = parameter.name.dropping(prefix: "language_model.embedding.word_embeddings.") {
         embedding.append((name, tensor))
       } else if let name = parameter.name.dropping(prefix: "language_model.encoder.") {

@@ -1,24 +1,24 @@
-/// The state of the wrapped optimizer before the first step: fp32 masters, no moments.
+/// The state of the wrapped optimizer before the first step: fp32 masters, and moments where asked for.
 struct OptimizerState: Sendable {
-  let wrapper: OptimizerWrapper
   let layout: ParallelLayout
-  let groups: [ParameterGroup]
   let settings: OptimizerSettings
+  let groups: [ParameterGroup]
 
   init(_ parameters: [MegatronParameter], layout: ParallelLayout, settings: OptimizerSettings) {
-    wrapper = OptimizerWrapper(layout)
     self.layout = layout
-    groups = ParameterGroup.groups(of: parameters)
     self.settings = settings
+    groups = ParameterGroup.groups(of: parameters, zeroStage: layout.zeroStage)
   }
 
   /// `optimizer.state_dict()` as data-parallel rank `dp` saves it.
   func value(dp: Int) -> PickleValue {
-    switch wrapper {
+    switch settings.wrapper {
     case .zero: zero(dp: dp)
+    case .zeroStage3: zeroStage3(dp: dp)
     case .bf16: bf16(dp: dp)
     case .fp16Unfused: fp16Unfused()
-    case .none: inner(parametersPerGroup: groups.map(\.parameters.count))
+    case .fp16Fused: fp16Fused()
+    case .none: inner(groups.map { $0.parameters.map(\.tensor.shape) })
     }
   }
 
@@ -30,13 +30,11 @@ struct OptimizerState: Sendable {
       "dynamic_loss_scale": .bool(layout.dtype == .float16),
       "overflow": .bool(false),
       "clip_grad": .float(settings.clipGrad),
-      "base_optimizer_state": inner(parametersPerGroup: groups.map { _ in 1 }),
+      "base_optimizer_state": inner(partitions.map { [[$0.count]] }),
       // `_get_groups_without_padding`
       "single_partition_of_fp32_groups": .list(
         partitions.map { .tensor($0.master.rows(0..<($0.count - $0.padding)), requiresGrad: true) }),
-      "zero_stage": .reduce(
-        callable: .global(module: "deepspeed.runtime.zero.config", name: "ZeroStageEnum"),
-        arguments: [.int(layout.zeroStage)]),
+      "zero_stage": zeroStage,
       "group_paddings": .ints(partitions.map(\.padding)),
       "param_alignment_paddings": .list(groups.map { .ints($0.parameters.map { _ in 0 }) }),
       "partition_count": .ints(groups.map { _ in layout.dp }),
@@ -45,12 +43,27 @@ struct OptimizerState: Sendable {
     ])
   }
 
+  /// DeepSpeed `runtime/zero/stage3.py`: `DeepSpeedZeroOptimizer_Stage3._rigid_state_dict`.
+  private func zeroStage3(dp: Int) -> PickleValue {
+    let partition = ZeroStage3Partition(
+      groups.flatMap(\.parameters), dp: dp, of: layout.dp, subGroupSize: settings.configuration.subGroupSize)
+    return .dict([
+      "zero_stage": zeroStage,
+      "loss_scaler": lossScaler,
+      "dynamic_loss_scale": .bool(layout.dtype == .float16),
+      "overflow": .bool(false),
+      "partition_count": .int(layout.dp),
+      "optimizer_state_dict": inner([partition.subGroups.map(\.master.shape)]),
+      "fp32_flat_groups": .list(partition.subGroups.map { .tensor($0.master, requiresGrad: true) }),
+    ])
+  }
+
   /// DeepSpeed `runtime/bf16_optimizer.py`: `BF16_Optimizer.state_dict`.
   private func bf16(dp: Int) -> PickleValue {
     let partitions = groups.map { ZeroPartition($0, dp: dp, of: layout.dp) }
     return .dict([
       "clip_grad": .float(settings.clipGrad),
-      "base_optimizer_state": inner(parametersPerGroup: groups.map { _ in 1 }),
+      "base_optimizer_state": inner(partitions.map { [[$0.count]] }),
       "single_partition_of_fp32_groups": .list(partitions.map { .tensor($0.master, requiresGrad: true) }),
       "group_paddings": .ints(partitions.map(\.padding)),
       "partition_count": .ints(groups.map { _ in layout.dp }),
@@ -60,54 +73,49 @@ struct OptimizerState: Sendable {
   }
 
   /// DeepSpeed `runtime/fp16/unfused_optimizer.py`: `FP16_UnfusedOptimizer.state_dict`. Every rank holds all of it.
+  ///
+  /// DeepSpeed itself makes a step with zero gradients when it starts, so that its own moments are those of the weight decay
+  /// alone; an empty state loads and trains too.
   private func fp16Unfused() -> PickleValue {
-    let isDynamic = layout.dtype == .float16
-    var members: [(String, PickleValue)] = [
-      ("dynamic_loss_scale", .bool(isDynamic)),
-      ("cur_scale", isDynamic ? .int((1 << settings.configuration.initialScalePower)) : .float(1)),
-      ("cur_iter", .int(0)),
-    ]
-    if isDynamic {
-      members += [
-        ("last_overflow_iter", .int(-1)), ("scale_factor", .float(2)), ("scale_window", .int(settings.configuration.lossScaleWindow)),
-      ]
-    }
-    members += [
-      ("optimizer_state_dict", inner(parametersPerGroup: groups.map(\.parameters.count))),
-      (
-        "fp32_groups",
-        .list(groups.map { .list($0.parameters.map { .tensor($0.tensor.cast(to: .float32), requiresGrad: true) }) })
-      ),
-    ]
-    return .dict(members)
+    .dict(
+      lossScale + [
+        ("optimizer_state_dict", inner(groups.map { $0.parameters.map(\.tensor.shape) })),
+        (
+          "fp32_groups",
+          .list(groups.map { .list($0.parameters.map { .tensor($0.master, requiresGrad: true) }) })
+        ),
+      ])
   }
 
-  /// `torch.optim.Adam.state_dict()`; parameters are numbered through all groups.
-  private func inner(parametersPerGroup counts: [Int]) -> PickleValue {
+  /// DeepSpeed `runtime/fp16/fused_optimizer.py`: `FP16_Optimizer.state_dict`.
+  private func fp16Fused() -> PickleValue {
+    let flat = groups.map { TensorExpression.concatenating($0.parameters.map { $0.master.flattened() }) }
+    return .dict(
+      lossScale + [
+        ("optimizer_state_dict", inner(flat.map { [$0.shape] })),
+        ("fp32_groups_flat", .list(flat.map { .tensor($0, requiresGrad: true) })),
+        ("clip_grad", .float(settings.clipGrad)),
+      ])
+  }
+
+  /// `state_dict()` of the inner optimizer, whose groups hold tensors of these shapes; they are numbered through all groups.
+  private func inner(_ shapes: [[[Int]]]) -> PickleValue {
     var first = 0
     var entries: [PickleValue] = []
-    for (group, count) in zip(groups, counts) {
-      entries.append(
-        .dict([
-          "name": .string(group.name),
-          "wd_mult": .float(group.weightDecayMultiplier),
-          "lr_mult": .float(group.learningRateMultiplier),
-          "lr": .float(settings.initialLearningRate),
-          "betas": .tuple([.float(settings.betas.0), .float(settings.betas.1)]),
-          "eps": .float(settings.eps),
-          "weight_decay": .float(settings.weightDecay * group.weightDecayMultiplier),
-          "amsgrad": .bool(false),
-          "maximize": .bool(false),
-          "foreach": .none,
-          "capturable": .bool(false),
-          "differentiable": .bool(false),
-          "fused": .none,
-          "decoupled_weight_decay": .bool(false),
-          "params": .ints(first..<(first + count)),
-        ]))
-      first += count
+    for (group, shapes) in zip(groups, shapes) {
+      entries.append(settings.inner.group(group, settings, parameters: first..<(first + shapes.count)))
+      first += shapes.count
     }
-    return .dict(["state": .dict([:]), "param_groups": .list(entries)])
+    let state: [(key: PickleValue, value: PickleValue)] =
+      settings.moments == .none
+      ? [] : shapes.joined().enumerated().map { (.int($0.offset), settings.inner.zeroMoments($0.element)) }
+    return .dict(["state": .dict(items: state), "param_groups": .list(entries)])
+  }
+
+  private var zeroStage: PickleValue {
+    .reduce(
+      callable: .global(module: "deepspeed.runtime.zero.config", name: "ZeroStageEnum"),
+      arguments: [.int(layout.zeroStage)])
   }
 
   /// DeepSpeed `runtime/fp16/loss_scaler.py`: `LossScaler`, `DynamicLossScaler`.
@@ -119,7 +127,7 @@ struct OptimizerState: Sendable {
     return .object(
       module, "DynamicLossScaler",
       [
-        ("cur_scale", .int((1 << settings.configuration.initialScalePower))),
+        ("cur_scale", .int(1 << settings.configuration.initialScalePower)),
         ("dynamic", .bool(true)),
         ("cur_iter", .int(0)),
         ("last_overflow_iter", .int(-1)),
@@ -134,31 +142,34 @@ struct OptimizerState: Sendable {
       ])
   }
 
+  /// The same as members of the optimizers of stage 0.
+  private var lossScale: [(String, PickleValue)] {
+    guard layout.dtype == .float16 else {
+      return [("dynamic_loss_scale", .bool(false)), ("cur_scale", .float(1)), ("cur_iter", .int(0))]
+    }
+    return [
+      ("dynamic_loss_scale", .bool(true)),
+      ("cur_scale", .int(1 << settings.configuration.initialScalePower)),
+      ("cur_iter", .int(0)),
+      ("last_overflow_iter", .int(-1)),
+      ("scale_factor", .float(2)),
+      ("scale_window", .int(settings.configuration.lossScaleWindow)),
+    ]
+  }
+
   /// `deepspeed.utils.tensor_fragment.fragment_address(numel, start)` of each parameter that this rank holds a part of.
   private func sliceMappings(_ partitions: [ZeroPartition]) -> PickleValue {
-    let address = PickleValue.global(module: "deepspeed.utils.tensor_fragment", name: "fragment_address")
-    return .list(
+    .list(
       partitions.map { partition in
         .orderedDict(
           partition.fragments.map {
             (
               $0.name,
-              .build(
-                .new(class: address, arguments: []),
-                state: .dict(["numel": .int($0.count), "start": .int($0.start)]))
+              .object(
+                "deepspeed.utils.tensor_fragment", "fragment_address",
+                [("numel", .int($0.count)), ("start", .int($0.start))])
             )
           })
       })
   }
-}
-
-/// What a run's command line says about the optimizer; the defaults are MDS's (`megatron/arguments.py`) and DeepSpeed's.
-struct OptimizerSettings: Sendable {
-  var initialLearningRate = 0.0
-  var weightDecay = 0.01
-  var betas = (0.9, 0.999)
-  var eps = 1e-8
-  var clipGrad = 1.0
-  var configuration = DeepSpeedConfiguration()
-  var deepSpeedVersion = "0.19.8"
 }

@@ -10,12 +10,19 @@ struct ParameterGroup: Sendable {
 
   /// MDS `megatron/optimizer/__init__.py`: `get_param_groups`: weights first, then biases and norms, which don't decay. An
   /// empty group is left out.
-  static func groups(of parameters: [MegatronParameter]) -> [ParameterGroup] {
-    [
+  ///
+  /// At ZeRO stage 3 there is one group, which doesn't decay: under `zero.Init` every parameter has shape (0,), so that
+  /// MDS takes all of them for norms.
+  static func groups(of parameters: [MegatronParameter], zeroStage: Int) -> [ParameterGroup] {
+    func isWithoutDecay(_ parameter: MegatronParameter) -> Bool {
+      zeroStage == 3 || parameter.isWithoutWeightDecay
+    }
+    return [
       ParameterGroup(
-        name: "wd_no_scale_lr", weightDecayMultiplier: 1, parameters: parameters.filter { !$0.isWithoutWeightDecay }),
+        name: "wd_no_scale_lr", weightDecayMultiplier: 1,
+        parameters: parameters.filter { !isWithoutDecay($0) }),
       ParameterGroup(
-        name: "no_wd_no_scale_lr", weightDecayMultiplier: 0, parameters: parameters.filter(\.isWithoutWeightDecay)),
+        name: "no_wd_no_scale_lr", weightDecayMultiplier: 0, parameters: parameters.filter(isWithoutDecay)),
     ].filter { !$0.parameters.isEmpty }
   }
 }

@@ -74,7 +74,8 @@ public struct PlanReport: Encodable, Sendable {
   public var text: String {
     var lines = [
       "\(model.type): \(model.layers) layers, hidden size \(model.hiddenSize), vocabulary \(model.vocabularySize)"
-        + (model.paddedVocabularySize == model.vocabularySize ? "" : " (padded to \(model.paddedVocabularySize))")
+        + (model.paddedVocabularySize == model.vocabularySize
+          ? "" : " (padded to \(model.paddedVocabularySize))")
         + (model.isTied ? ", tied embeddings" : ""),
       "TP \(layout.tp) × PP \(layout.pp) × DP \(layout.dp) = \(layout.worldSize) ranks, ZeRO \(layout.zeroStage), "
         + "\(layout.dtype), \(layout.engine) engine",

@@ -29,11 +29,12 @@ struct ZeroPartition: Sendable {
       if !range.isEmpty {
         fragments.append((parameter.name, range.lowerBound - window.lowerBound, range.count))
         parts.append(
-          parameter.tensor.flattened().rows((range.lowerBound - start)..<(range.upperBound - start)).cast(to: .float32))
+          parameter.master.flattened().rows((range.lowerBound - start)..<(range.upperBound - start)))
       }
       start += parameter.tensor.count
     }
     self.fragments = fragments
-    master = (parts.isEmpty ? TensorExpression.zeros([0], .float32) : .concatenating(parts)).paddingRows(to: count)
+    master = (parts.isEmpty ? TensorExpression.zeros([0], .float32) : .concatenating(parts)).paddingRows(
+      to: count)
   }
 }

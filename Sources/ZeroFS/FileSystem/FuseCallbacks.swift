@@ -54,7 +54,9 @@ func fuseOperations() -> fuse_lowlevel_ops {
   operations.lseek = { request, _, offset, whence, information in
     guard let open = OpenFile.handle(information)?.takeUnretainedValue() else { return fail(request, EBADF) }
     guard whence == SEEK_DATA || whence == SEEK_HOLE else { return fail(request, EINVAL) }
-    guard let position = open.file.seek(offset, toHole: whence == SEEK_HOLE) else { return fail(request, ENXIO) }
+    guard let position = open.file.seek(offset, toHole: whence == SEEK_HOLE) else {
+      return fail(request, ENXIO)
+    }
     fuse_reply_lseek(request, position)
   }
   operations.statfs = { request, _ in
@@ -139,7 +141,8 @@ extension FuseServer {
 
 extension OpenFile {
   /// The open file that `open` left in the handle; retained until `release`.
-  fileprivate static func handle(_ information: UnsafeMutablePointer<fuse_file_info>?) -> Unmanaged<OpenFile>? {
+  fileprivate static func handle(_ information: UnsafeMutablePointer<fuse_file_info>?) -> Unmanaged<OpenFile>?
+  {
     information.flatMap { UnsafeRawPointer(bitPattern: UInt($0.pointee.fh)) }.map { .fromOpaque($0) }
   }
 }

@@ -21,7 +21,8 @@ final class FuseSession {
     for argument in ["zerofs"] + options.flatMap({ ["-o", $0] }) { fuse_opt_add_arg(&arguments, argument) }
     var operations = fuseOperations()
     let made = fuse_session_new(
-      &arguments, &operations, MemoryLayout<fuse_lowlevel_ops>.size, Unmanaged.passUnretained(server).toOpaque())
+      &arguments, &operations, MemoryLayout<fuse_lowlevel_ops>.size,
+      Unmanaged.passUnretained(server).toOpaque())
     guard let made else { throw .mountFailed(path: mountpoint, options: options, reason: LibfuseLog.take()) }
     // Before the mount, so that a signal never leaves one behind.
     fuse_set_signal_handlers(made)

@@ -14,7 +14,9 @@ struct Mount: Equatable {
   init?(line: Substring) {
     // The optional fields end at a lone dash.
     let fields = line.split(separator: " ")
-    guard fields.count > 6, let dash = fields[6...].firstIndex(of: "-"), dash + 2 < fields.count else { return nil }
+    guard fields.count > 6, let dash = fields[6...].firstIndex(of: "-"), dash + 2 < fields.count else {
+      return nil
+    }
     point = Mount.unescape(fields[4])
     type = Mount.unescape(fields[dash + 1])
     source = Mount.unescape(fields[dash + 2])
@@ -42,7 +44,8 @@ struct Mount: Equatable {
     var rest = field.utf8
     while let byte = rest.popFirst() {
       let digits = rest.prefix(3)
-      if byte == UInt8(ascii: "\\"), digits.count == 3, let code = UInt8(String(Substring(digits)), radix: 8) {
+      if byte == UInt8(ascii: "\\"), digits.count == 3, let code = UInt8(String(Substring(digits)), radix: 8)
+      {
         bytes.append(code)
         rest = rest.dropFirst(3)
       } else {

@@ -43,13 +43,17 @@ public struct Mountpoint: Sendable {
     var statistics = statvfs()
     // Mounts can be stacked, and each may be dead.
     while statvfs(path, &statistics) != 0, errno == ENOTCONN, let mount = Mount.at(path), mount.isZerofs {
-      if let reason = Unmount.detach(path, lazily: true) { throw .deadMountRemains(path: path, reason: reason) }
+      if let reason = Unmount.detach(path, lazily: true) {
+        throw .deadMountRemains(path: path, reason: reason)
+      }
       logger.notice("\(path): removed the rest of a mount of \(mount.source) whose daemon died")
     }
   }
 
   private static func checkDirectory(_ path: String) throws(MountError) {
-    if let mount = Mount.at(path) { throw .alreadyMounted(path: path, source: mount.source, type: mount.type) }
+    if let mount = Mount.at(path) {
+      throw .alreadyMounted(path: path, source: mount.source, type: mount.type)
+    }
     guard let directory = opendir(path) else {
       if errno == ENOTDIR { throw .mountpointNotDirectory(path: path) }
       throw .mountpointUnreadable(path: path, errno: errno)
@@ -70,7 +74,9 @@ public struct Mountpoint: Sendable {
     guard descriptor >= 0 else { throw .deviceUnavailable(errno: errno) }
     close(descriptor)
     if isRoot && !options.contains("auto_unmount") { return }
-    guard folders.contains(where: { access("\($0)/fusermount3", X_OK) == 0 }) else { throw .fusermountMissing }
+    guard folders.contains(where: { access("\($0)/fusermount3", X_OK) == 0 }) else {
+      throw .fusermountMissing
+    }
   }
 
   /// Where libfuse looks for fusermount3: where Debian has it, then in PATH.

@@ -12,7 +12,8 @@ func sessionIO() -> fuse_custom_io {
     writev: { descriptor, pieces, count, userData in
       let server = FuseServer.serving(userData: userData)
       // The kernel asks for nothing before INIT is answered, so the first reply is the one to INIT.
-      let isInit = server.isInitialized.compareExchange(expected: false, desired: true, ordering: .relaxed).exchanged
+      let isInit = server.isInitialized.compareExchange(expected: false, desired: true, ordering: .relaxed)
+        .exchanged
       if isInit { allowMappings(UnsafeBufferPointer(start: pieces, count: Int(count))) }
       let sent = Glibc.writev(descriptor, pieces, count)
       if isInit && sent >= 0 { server.ready() }

@@ -15,7 +15,9 @@ public enum Unmount {
     }
     // fusermount3 and the kernel are done when they return; another mount namespace's copy may lag.
     for _ in 0..<100 where count(at: point) >= mounts { usleep(50_000) }
-    if count(at: point) >= mounts { throw .unmountFailed(path: point, reason: "it is still mounted after 5 s") }
+    if count(at: point) >= mounts {
+      throw .unmountFailed(path: point, reason: "it is still mounted after 5 s")
+    }
   }
 
   private static func count(at path: String) -> Int { Mount.all().count { $0.point == path } }
@@ -50,7 +52,8 @@ public enum Unmount {
     var status: Int32 = 0
     while waitpid(child, &status, 0) < 0 && errno == EINTR {}
     if status == 0 { return nil }
-    let message = String(decoding: said, as: UTF8.self).split(separator: "\n").last.map(String.init) ?? "no reason given"
+    let message =
+      String(decoding: said, as: UTF8.self).split(separator: "\n").last.map(String.init) ?? "no reason given"
     return message.hasSuffix(errnoMessage(EBUSY)) ? errnoMessage(EBUSY) : message
   }
 }

@@ -16,6 +16,8 @@ public struct HuggingFaceDirectory: Sendable {
     let tensor: SafetensorsHeader.Tensor
   }
 
+  // Named as in the file.
+  // swift-format-ignore: AlwaysUseLowerCamelCase
   private struct Index: Decodable { let weight_map: [String: String] }
 
   /// - Throws: `SourceError`, or `ModelError` for a model type that can't be served.
@@ -38,15 +40,20 @@ public struct HuggingFaceDirectory: Sendable {
     if access(single, F_OK) == 0 {
       let file = try HuggingFaceDirectory.open(single)
       files = [file]
-      for (name, tensor) in try SafetensorsHeader(of: file).tensors { tensors[name] = Located(file: file, tensor: tensor) }
+      for (name, tensor) in try SafetensorsHeader(of: file).tensors {
+        tensors[name] = Located(file: file, tensor: tensor)
+      }
     } else if access(index, F_OK) == 0 {
       let weightMap: [String: String]
       do {
-        weightMap = try JSONDecoder().decode(Index.self, from: Data(try HuggingFaceDirectory.contents(of: index))).weight_map
+        weightMap = try JSONDecoder().decode(
+          Index.self, from: Data(try HuggingFaceDirectory.contents(of: index))
+        ).weight_map
       } catch let error as SourceError {
         throw error
       } catch {
-        throw SourceError.malformedJSON(path: index, why: "not a safetensors index (\(decodingProblem(error)))")
+        throw SourceError.malformedJSON(
+          path: index, why: "not a safetensors index (\(decodingProblem(error)))")
       }
       var files: [String: SourceFile] = [:]
       var headers: [String: [String: SafetensorsHeader.Tensor]] = [:]
@@ -56,7 +63,9 @@ public struct HuggingFaceDirectory: Sendable {
         }
         let shardPath = path + "/" + shard
         if files[shard] == nil {
-          guard access(shardPath, F_OK) == 0 else { throw SourceError.missingShard(path: shardPath, tensor: name) }
+          guard access(shardPath, F_OK) == 0 else {
+            throw SourceError.missingShard(path: shardPath, tensor: name)
+          }
           let file = try HuggingFaceDirectory.open(shardPath)
           headers[shard] = try SafetensorsHeader(of: file).tensors
           files[shard] = file
@@ -68,7 +77,8 @@ public struct HuggingFaceDirectory: Sendable {
       }
       self.files = files.sorted { $0.key < $1.key }.map(\.value)
     } else {
-      throw SourceError.unreadable(path: path, why: "neither model.safetensors nor model.safetensors.index.json is there")
+      throw SourceError.unreadable(
+        path: path, why: "neither model.safetensors nor model.safetensors.index.json is there")
     }
     self.tensors = tensors
   }

@@ -29,6 +29,8 @@ public struct ModelConfiguration: Sendable, Equatable {
 }
 
 extension ModelConfiguration {
+  // Names as in the file.
+  // swift-format-ignore: AlwaysUseLowerCamelCase
   private struct File: Decodable {
     struct Rope: Decodable {
       let rope_theta: Double?
@@ -64,7 +66,8 @@ extension ModelConfiguration {
   init(json: [UInt8], path: String) throws {
     let file: File
     do { file = try JSONDecoder().decode(File.self, from: Data(json)) } catch {
-      throw SourceError.malformedJSON(path: path, why: "not a model configuration (\(decodingProblem(error)))")
+      throw SourceError.malformedJSON(
+        path: path, why: "not a model configuration (\(decodingProblem(error)))")
     }
     modelType = file.model_type
     guard ModelFamily(modelType: file.model_type) != nil else {
@@ -84,12 +87,16 @@ extension ModelConfiguration {
     vocabSize = try required(file.vocab_size, "vocab_size")
     guard file.head_dim != nil || hiddenSize.isMultiple(of: heads) else {
       throw SourceError.malformedJSON(
-        path: path, why: "hidden_size \(hiddenSize) is no multiple of num_attention_heads \(heads), and there is no head_dim")
+        path: path,
+        why:
+          "hidden_size \(hiddenSize) is no multiple of num_attention_heads \(heads), and there is no head_dim"
+      )
     }
     headDim = try required(file.head_dim ?? hiddenSize / heads, "head_dim")
     guard heads.isMultiple(of: keyValueHeads) else {
       throw SourceError.malformedJSON(
-        path: path, why: "num_attention_heads \(heads) is no multiple of num_key_value_heads \(keyValueHeads)")
+        path: path, why: "num_attention_heads \(heads) is no multiple of num_key_value_heads \(keyValueHeads)"
+      )
     }
     maxPositionEmbeddings = try required(file.max_position_embeddings ?? 2048, "max_position_embeddings")
     rmsNormEps = file.rms_norm_eps ?? 1e-6

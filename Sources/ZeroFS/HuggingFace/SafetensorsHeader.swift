@@ -16,6 +16,8 @@ struct SafetensorsHeader: Sendable {
   /// Longest header accepted, in bytes (`MAX_HEADER_SIZE`).
   private static let longest = 100_000_000
 
+  // Names as in the file.
+  // swift-format-ignore: AlwaysUseLowerCamelCase
   private struct Entry: Decodable {
     let dtype: String
     let shape: [Int]
@@ -44,10 +46,14 @@ struct SafetensorsHeader: Sendable {
   init(of file: SourceFile) throws(SourceError) {
     let path = file.path
     func malformed(_ why: String) -> SourceError { .malformedSafetensors(path: path, why: why) }
-    guard file.size >= 8 else { throw malformed("it has \(file.size) bytes, and the header's length alone takes 8") }
+    guard file.size >= 8 else {
+      throw malformed("it has \(file.size) bytes, and the header's length alone takes 8")
+    }
     let lengthBytes = try SafetensorsHeader.bytes(0..<8, of: file)
     let length = lengthBytes.withUnsafeBytes { UInt64(littleEndian: $0.loadUnaligned(as: UInt64.self)) }
-    guard length <= SafetensorsHeader.longest else { throw malformed("its header would be \(length) bytes long") }
+    guard length <= SafetensorsHeader.longest else {
+      throw malformed("its header would be \(length) bytes long")
+    }
     let dataStart = 8 + Int(length)
     guard dataStart <= file.size else {
       throw .truncated(path: path, expectedBytes: dataStart, actualBytes: file.size)
@@ -62,7 +68,8 @@ struct SafetensorsHeader: Sendable {
     var ranges: [(begin: Int, end: Int, name: String)] = []
     for (name, entry) in members.entries {
       let offsets = entry.data_offsets
-      guard offsets.count == 2, offsets[0] >= 0, offsets[0] <= offsets[1], entry.shape.allSatisfy({ $0 >= 0 }) else {
+      guard offsets.count == 2, offsets[0] >= 0, offsets[0] <= offsets[1], entry.shape.allSatisfy({ $0 >= 0 })
+      else {
         throw malformed("\(name) has data_offsets \(offsets) and shape \(entry.shape)")
       }
       if let dtype = DType(rawValue: entry.dtype) {
@@ -73,7 +80,8 @@ struct SafetensorsHeader: Sendable {
           size = product
         }
         guard size == offsets[1] - offsets[0] else {
-          throw malformed("\(name) is \(entry.dtype) \(entry.shape), \(size) bytes, but has \(offsets[1] - offsets[0])")
+          throw malformed(
+            "\(name) is \(entry.dtype) \(entry.shape), \(size) bytes, but has \(offsets[1] - offsets[0])")
         }
       }
       guard offsets[1] <= Int.max - dataStart else { throw malformed("\(name) has data_offsets \(offsets)") }
@@ -82,7 +90,9 @@ struct SafetensorsHeader: Sendable {
     }
     var end = 0
     for range in ranges.sorted(by: { ($0.begin, $0.end) < ($1.begin, $1.end) }) {
-      guard range.begin == end else { throw malformed("\(range.name) starts at byte \(range.begin), not at \(end)") }
+      guard range.begin == end else {
+        throw malformed("\(range.name) starts at byte \(range.begin), not at \(end)")
+      }
       end = range.end
     }
     guard dataStart + end == file.size else {
@@ -106,7 +116,10 @@ extension SourceFile {
     var failure: ReadError?
     let bytes = [UInt8](unsafeUninitializedCapacity: range.count) { buffer, count in
       do throws(ReadError) {
-        try read(at: range.lowerBound, into: UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[..<range.count]))
+        try read(
+          at: range.lowerBound,
+          into: UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[..<range.count])
+        )
         count = range.count
       } catch {
         failure = error

@@ -74,7 +74,8 @@ final class ColumnMean: ByteSource {
     let size = tensor.dtype.size
     return [UInt8](unsafeUninitializedCapacity: cols * size) { buffer, count in
       means.withUnsafeBytes {
-        CastKernel.apply(Cast(.float32).then(tensor.dtype), from: $0, to: UnsafeMutableRawBufferPointer(buffer))
+        CastKernel.apply(
+          Cast(.float32).then(tensor.dtype), from: $0, to: UnsafeMutableRawBufferPointer(buffer))
       }
       count = cols * size
     }

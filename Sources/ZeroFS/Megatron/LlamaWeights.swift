@@ -50,7 +50,8 @@ struct LlamaWeights: Sendable {
       outputLayer = Embedding(try tensor("lm_head.weight", [c.vocabSize, h]))
     }
     // Old checkpoints hold the rotary frequencies, which every implementation computes.
-    if let name = directory.tensorNames.filter({ !known.contains($0) && !$0.hasSuffix("rotary_emb.inv_freq") }).min() {
+    if let name = directory.tensorNames.filter({ !known.contains($0) && !$0.hasSuffix("rotary_emb.inv_freq") }
+    ).min() {
       throw .unexpectedTensor(name: name, path: directory.file(of: name))
     }
   }

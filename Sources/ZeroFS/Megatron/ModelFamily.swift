@@ -12,7 +12,9 @@ public enum ModelFamily: String, Sendable, CaseIterable {
       throw .unsupported(feature: feature, why: why, path: path)
     }
     if let method = configuration.quantization {
-      try refuse("quantization_config (\(method))", "quantized weights can't be trained on. Dequantize the model first.")
+      try refuse(
+        "quantization_config (\(method))",
+        "quantized weights can't be trained on. Dequantize the model first.")
     }
     if configuration.hiddenAct != "silu" && configuration.hiddenAct != "swish" {
       try refuse("hidden_act \"\(configuration.hiddenAct)\"", "MDS's gated MLP has SiLU (--swiglu) only.")
@@ -28,7 +30,9 @@ public enum ModelFamily: String, Sendable, CaseIterable {
           + "If you train on shorter sequences, set sliding_window to null in a copy of config.json.")
     }
     if !configuration.ropeTheta.isFinite || configuration.ropeTheta != configuration.ropeTheta.rounded() {
-      try refuse("rope_theta \(configuration.ropeTheta)", "MDS's --rotary-position-embeddings-theta is a whole number.")
+      try refuse(
+        "rope_theta \(configuration.ropeTheta)", "MDS's --rotary-position-embeddings-theta is a whole number."
+      )
     }
   }
 }

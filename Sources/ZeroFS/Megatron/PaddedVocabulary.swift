@@ -8,14 +8,20 @@ public struct PaddedVocabulary: Sendable {
   public let size: Int
   /// Rows of the checkpoint, over all tensor-parallel ranks.
   public let padded: Int
+  /// `--make-vocab-size-divisible-by`.
+  let divisor: Int
   let filling: Filling
 
   init(size: Int, divisor: Int, tp: Int, filling: Filling) {
     let multiple = divisor * tp
     self.size = size
+    self.divisor = divisor
     padded = (size + multiple - 1) / multiple * multiple
     self.filling = filling
   }
+
+  /// Without padding.
+  init(unpadded size: Int) { self.init(size: size, divisor: 1, tp: 1, filling: .zero) }
 
   /// `[padded / size, h]`: the rows of rank `tp` of an embedding `[vocab, h]`.
   func rows(of embedding: Embedding, tp: Int, size: Int) -> TensorExpression {

@@ -13,16 +13,20 @@ public struct ParallelLayout: Sendable, Hashable {
   public let engine: Engine
 
   /// - Throws: `LayoutError` where DeepSpeed or Megatron refuse the combination whatever the model is.
-  public init(tp: Int = 1, pp: Int = 1, dp: Int = 1, zeroStage: Int = 1, dtype: DType, engine: Engine = .pipeline)
+  public init(
+    tp: Int = 1, pp: Int = 1, dp: Int = 1, zeroStage: Int = 1, dtype: DType, engine: Engine = .pipeline
+  )
     throws(LayoutError)
   {
     for (name, size) in [("--tp", tp), ("--pp", pp), ("--dp", dp)] where size < 1 || size > 1 << 20 {
       throw .size(name: name, value: size)
     }
-    guard (0...2).contains(zeroStage) else { throw .zeroStage(zeroStage) }
+    guard (0...3).contains(zeroStage) else { throw .zeroStage(zeroStage) }
     if engine == .pipeline && zeroStage > 1 { throw .pipelineZeroStage(zeroStage) }
     if engine == .noPipeline && pp > 1 { throw .pipelineStagesWithoutPipeline(pp: pp) }
-    (self.tp, self.pp, self.dp, self.zeroStage, self.dtype, self.engine) = (tp, pp, dp, zeroStage, dtype, engine)
+    (self.tp, self.pp, self.dp, self.zeroStage, self.dtype, self.engine) = (
+      tp, pp, dp, zeroStage, dtype, engine
+    )
   }
 
   public var worldSize: Int { tp * pp * dp }
@@ -44,6 +48,9 @@ public enum LayoutError: Error, Equatable, Sendable, CustomStringConvertible {
   case pipelineZeroStage(Int)
   case pipelineStagesWithoutPipeline(pp: Int)
   case dtype(String)
+  case gradAccumDType(String)
+  /// An option and the run's command line disagree.
+  case contradiction(option: String, trainArgs: String)
   case tensorParallel(tp: Int, what: String, count: Int, allowed: [Int])
   case pipelineParallel(pp: Int, layers: Int)
   case vocabularyDivisor(Int)
@@ -55,7 +62,7 @@ public enum LayoutError: Error, Equatable, Sendable, CustomStringConvertible {
     case .size(let name, let value):
       "\(name) \(value): a parallel size is a number from 1 on."
     case .zeroStage(let stage):
-      "--zero-stage \(stage): the stages served are 0, 1 and 2."
+      "--zero-stage \(stage): the stages are 0, 1, 2 and 3."
     case .pipelineZeroStage(let stage):
       "--zero-stage \(stage) with the pipeline engine: DeepSpeed allows stages 0 and 1 there, even at --pp 1 "
         + "(runtime/pipe/engine.py). Give --zero-stage 1, or --no-pipeline-parallel if the run has it."
@@ -64,6 +71,10 @@ public enum LayoutError: Error, Equatable, Sendable, CustomStringConvertible {
         + "Drop --no-pipeline-parallel or give --pp 1."
     case .dtype(let name):
       "--dtype \(name): parameters are bf16, fp16 or fp32."
+    case .gradAccumDType(let name):
+      "--grad-accum-dtype \(name): gradients are accumulated in bf16, fp16 or fp32."
+    case .contradiction(let option, let trainArgs):
+      "\(option): --train-args say \(trainArgs). Leave the option out, or give the run's command line."
     case .tensorParallel(let tp, let what, let count, let allowed):
       "--tp \(tp): the model's \(count) \(what) can't be split evenly over \(tp) ranks. "
         + "Possible: --tp \(allowed.map(String.init).joined(separator: ", "))."

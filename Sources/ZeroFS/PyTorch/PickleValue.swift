@@ -5,6 +5,7 @@ public indirect enum PickleValue: Sendable {
   case int(Int)
   case float(Double)
   case string(String)
+  case bytes([UInt8])
   case tuple([PickleValue])
   case list([PickleValue])
   case set([PickleValue])

@@ -30,10 +30,18 @@ struct PickleWriter {
       op("G")  // BINFLOAT, big-endian
       withUnsafeBytes(of: value.bitPattern.bigEndian) { bytes.append(contentsOf: $0) }
     case .string(let text): string(text)
+    case .bytes(let bytes):
+      // Protocol 2 has no bytes: Python 3 writes them as Latin-1 text (CPython `Lib/pickle.py`: `save_bytes`).
+      write(
+        .reduce(
+          callable: .global(module: "_codecs", name: "encode"),
+          arguments: [
+            .string(String(String.UnicodeScalarView(bytes.map { Unicode.Scalar($0) }))), .string("latin1"),
+          ]))
     case .tuple(let values): tuple(values)
     case .list(let values):
       op("]")
-      if !values.isEmpty { marked("e") { writer in values.forEach { writer.write($0) } } }  // APPENDS
+      if !values.isEmpty { marked("e", values) }  // APPENDS
     case .set(let values):
       write(.reduce(callable: .global(module: "__builtin__", name: "set"), arguments: [.list(values)]))
     case .dict(let members):
@@ -121,9 +129,9 @@ struct PickleWriter {
     }
   }
 
-  private mutating func marked(_ end: Unicode.Scalar, _ body: (inout PickleWriter) -> Void) {
+  private mutating func marked(_ end: Unicode.Scalar, _ values: [PickleValue]) {
     op("(")
-    body(&self)
+    for value in values { write(value) }
     op(end)
   }
 
@@ -131,20 +139,15 @@ struct PickleWriter {
     switch values.count {
     case 0: op(")")
     case 1...3:
-      values.forEach { write($0) }
+      for value in values { write(value) }
       bytes.append(UInt8(0x84 + values.count))  // TUPLE1, TUPLE2, TUPLE3
-    default: marked("t") { writer in values.forEach { writer.write($0) } }
+    default: marked("t", values)
     }
   }
 
   private mutating func setItems(_ members: [(key: PickleValue, value: PickleValue)]) {
     if members.isEmpty { return }
-    marked("u") { writer in
-      for member in members {
-        writer.write(member.key)
-        writer.write(member.value)
-      }
-    }
+    marked("u", members.flatMap { [$0.key, $0.value] })
   }
 
   /// `torch._utils._rebuild_tensor_v2(storage, offset, size, stride, requires_grad, backward_hooks)`, with the storage as a

@@ -21,7 +21,9 @@ public struct TorchArchive: Sendable {
   /// - Parameter name: the file's name without `.pt`; readers take it from the first record.
   public init(_ value: PickleValue, name: String) {
     let pickle = PickleWriter.write(value)
-    func record(_ path: String, _ text: String) -> Record { Record("\(name)/\(path)", [.literal(Array(text.utf8))]) }
+    func record(_ path: String, _ text: String) -> Record {
+      Record("\(name)/\(path)", [.literal(Array(text.utf8))])
+    }
     records =
       [
         Record("\(name)/data.pkl", [.literal(pickle.bytes)]),
@@ -55,7 +57,8 @@ public struct TorchArchive: Sendable {
       pending = TorchArchive.dataDescriptor(record, at: position, crc: crc)
       position += header.count + record.count + pending.count
     }
-    extents.append(.literal(pending + directory + TorchArchive.end(records: records.count, at: position, directory.count)))
+    extents.append(
+      .literal(pending + directory + TorchArchive.end(records: records.count, at: position, directory.count)))
     return VirtualFile(extents)
   }
 

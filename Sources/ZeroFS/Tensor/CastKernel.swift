@@ -2,11 +2,13 @@
 /// `round_to_nearest_even`; `Half.h`). Little-endian on both sides.
 enum CastKernel {
   /// Casts the elements of `source` into `target`, which holds as many of the cast's target type.
-  static func apply(_ cast: Cast, from source: UnsafeRawBufferPointer, to target: UnsafeMutableRawBufferPointer) {
+  static func apply(
+    _ cast: Cast, from source: UnsafeRawBufferPointer, to target: UnsafeMutableRawBufferPointer
+  ) {
     switch (cast.source, cast.through, cast.target) {
-    case (.bfloat16, .bfloat16, .float32), (.bfloat16, .float32, .float32):
+    case (.bfloat16, .bfloat16, .float32):
       map(source, target) { (x: UInt16) -> UInt32 in UInt32(x) << 16 }
-    case (.float16, .float16, .float32), (.float16, .float32, .float32):
+    case (.float16, .float16, .float32):
       map(source, target) { (x: UInt16) -> UInt32 in widenHalf(x) }
     case (.float32, _, .bfloat16):
       map(source, target) { (x: UInt32) -> UInt16 in bfloat16(x) }
@@ -43,7 +45,7 @@ enum CastKernel {
 
   @inline(__always)
   private static func bfloat16(_ bits: UInt32) -> UInt16 {
-    if bits & 0x7FFF_FFFF > 0x7F80_0000 { return 0x7FC0 }  // as c10: every NaN becomes this one
+    if bits & 0x7FFF_FFFF > 0x7F80_0000 { return 0x7FC0 }  // c10's quiet NaN; a NaN stays one
     return UInt16(truncatingIfNeeded: (bits &+ 0x7FFF &+ ((bits >> 16) & 1)) >> 16)
   }
 

@@ -12,7 +12,10 @@ public struct TensorRun: Sendable {
   public let window: Range<Int>
   public let cast: Cast
 
-  init(source: any ByteSource, offset: Int, rows: Int, rowElements: Int, rowStride: Int, window: Range<Int>, cast: Cast) {
+  init(
+    source: any ByteSource, offset: Int, rows: Int, rowElements: Int, rowStride: Int, window: Range<Int>,
+    cast: Cast
+  ) {
     if rows > 1 && rowElements != rowStride {
       (self.offset, self.rows, self.rowElements, self.rowStride) = (offset, rows, rowElements, rowStride)
       self.window = window
@@ -36,7 +39,8 @@ public struct TensorRun: Sendable {
 
   func cast(to dtype: DType) -> TensorRun {
     TensorRun(
-      source: source, offset: offset, rows: rows, rowElements: rowElements, rowStride: rowStride, window: window,
+      source: source, offset: offset, rows: rows, rowElements: rowElements, rowStride: rowStride,
+      window: window,
       cast: cast.then(dtype))
   }
 }

@@ -20,7 +20,8 @@ public struct TensorExpression: Sendable {
   public init(source: any ByteSource, offset: Int, shape: [Int], dtype: DType) {
     let count = shape.reduce(1, *)
     let run = TensorRun(
-      source: source, offset: offset, rows: 1, rowElements: count, rowStride: count, window: 0..<count, cast: Cast(dtype))
+      source: source, offset: offset, rows: 1, rowElements: count, rowStride: count, window: 0..<count,
+      cast: Cast(dtype))
     self.init(shape: shape, dtype: dtype, elements: count == 0 ? [] : [.run(run)])
   }
 
@@ -31,9 +32,11 @@ public struct TensorExpression: Sendable {
   }
 
   /// `[rows, cols]`: every row the `cols` elements at byte 0 of `source`.
-  static func repeatingRow(of source: any ByteSource, rows: Int, cols: Int, dtype: DType) -> TensorExpression {
+  static func repeatingRow(of source: any ByteSource, rows: Int, cols: Int, dtype: DType) -> TensorExpression
+  {
     let run = TensorRun(
-      source: source, offset: 0, rows: rows, rowElements: cols, rowStride: 0, window: 0..<(rows * cols), cast: Cast(dtype))
+      source: source, offset: 0, rows: rows, rowElements: cols, rowStride: 0, window: 0..<(rows * cols),
+      cast: Cast(dtype))
     return TensorExpression(shape: [rows, cols], dtype: dtype, elements: rows == 0 ? [] : [.run(run)])
   }
 
@@ -63,7 +66,8 @@ public struct TensorExpression: Sendable {
             rowElements: range.count, rowStride: cols, window: 0..<(rows * range.count), cast: run.cast))
       }
     }
-    return TensorExpression(shape: [shape[0], range.count], dtype: dtype, elements: range.isEmpty ? [] : sliced)
+    return TensorExpression(
+      shape: [shape[0], range.count], dtype: dtype, elements: range.isEmpty ? [] : sliced)
   }
 
   /// `torch.cat(tensors)` along the first dimension.

@@ -10,7 +10,8 @@ public struct FileTree: Sendable {
     public let isExecutable: Bool
     private let compose: @Sendable () -> VirtualFile
 
-    public init(_ path: String, isExecutable: Bool = false, _ compose: @escaping @Sendable () -> VirtualFile) {
+    public init(_ path: String, isExecutable: Bool = false, _ compose: @escaping @Sendable () -> VirtualFile)
+    {
       self.path = path
       self.isExecutable = isExecutable
       self.compose = compose

@@ -47,7 +47,9 @@ public struct Gather: ~Copyable {
   mutating func append(_ extent: Extent, bytes: Range<Int>) throws(ReadError) {
     switch extent {
     case .literal(let literal):
-      literal.withUnsafeBytes { take(bytes.count).copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[bytes])) }
+      literal.withUnsafeBytes {
+        take(bytes.count).copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[bytes]))
+      }
     case .zeros:
       appendZeros(bytes.count)
     case .tensor(let run):
@@ -135,7 +137,9 @@ public struct Gather: ~Copyable {
       let length = min(count * size - skip, left)
       let start = offset + skip
       if let mapping, length >= Gather.shortestMapped, pieces.count < Gather.mostPieces {
-        guard start + length <= mapping.count else { throw .endOfFile(path: run.source.name, offset: start + length) }
+        guard start + length <= mapping.count else {
+          throw .endOfFile(path: run.source.name, offset: start + length)
+        }
         let base = UnsafeMutableRawPointer(mutating: mapping.baseAddress! + start)
         pieces.append(iovec(iov_base: base, iov_len: length))
       } else {
@@ -166,6 +170,8 @@ public struct Gather: ~Copyable {
       }
     }
     let first = elements.lowerBound * to
-    append(UnsafeMutableRawBufferPointer(rebasing: output[(bytes.lowerBound - first)..<(bytes.upperBound - first)]))
+    append(
+      UnsafeMutableRawBufferPointer(rebasing: output[(bytes.lowerBound - first)..<(bytes.upperBound - first)])
+    )
   }
 }

@@ -38,7 +38,8 @@ public final class SourceFile: ByteSource {
     identity = Identity(status)
     size = identity.size
     modified = status.st_mtim
-    let pointer = size == 0 ? MAP_FAILED : mmap(nil, size, PROT_READ, MAP_SHARED | MAP_NORESERVE, descriptor, 0)
+    let pointer =
+      size == 0 ? MAP_FAILED : mmap(nil, size, PROT_READ, MAP_SHARED | MAP_NORESERVE, descriptor, 0)
     mapped = pointer == MAP_FAILED ? nil : UnsafeRawBufferPointer(start: pointer, count: size)
   }
 
@@ -69,14 +70,16 @@ public final class SourceFile: ByteSource {
   public func verify() throws(ReadError) {
     var status = stat()
     guard stat(path, &status) == 0 else {
-      throw .sourceChanged(path: path, what: errno == ENOENT ? "was removed" : "cannot be examined (\(errnoMessage(errno)))")
+      throw .sourceChanged(
+        path: path, what: errno == ENOENT ? "was removed" : "cannot be examined (\(errnoMessage(errno)))")
     }
     let now = Identity(status)
     if now == identity { return }
     let what =
       (now.device, now.inode) != (identity.device, identity.inode)
       ? "was replaced"
-      : now.size != identity.size ? "changed its size from \(identity.size) to \(now.size) bytes" : "was changed"
+      : now.size != identity.size
+        ? "changed its size from \(identity.size) to \(now.size) bytes" : "was changed"
     throw .sourceChanged(path: path, what: what)
   }
 }

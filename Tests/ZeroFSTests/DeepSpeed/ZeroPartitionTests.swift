@@ -6,9 +6,12 @@ import Testing
   private func group(_ sizes: [Int]) -> ParameterGroup {
     var first = 0
     let parameters = sizes.enumerated().map { index, size in
-      let values = (first..<(first + size)).flatMap { value in withUnsafeBytes(of: Float(value + 1)) { Array($0) } }
+      let values = (first..<(first + size)).flatMap { value in
+        withUnsafeBytes(of: Float(value + 1)) { Array($0) }
+      }
       first += size
-      return MegatronParameter(name: "p\(index)", tensor: MemorySource(values).tensor([size], .float32))
+      let tensor = MemorySource(values).tensor([size], .float32)
+      return MegatronParameter(name: "p\(index)", tensor: tensor, master: tensor)
     }
     return ParameterGroup(name: "g", weightDecayMultiplier: 1, parameters: parameters)
   }

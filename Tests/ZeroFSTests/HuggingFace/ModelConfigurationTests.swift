@@ -4,8 +4,10 @@ import Testing
 
 @Suite struct ModelConfigurationTests {
   private func configuration(_ members: String) throws -> ModelConfiguration {
-    let sizes = #""hidden_size":64,"intermediate_size":176,"num_hidden_layers":4,"num_attention_heads":8,"vocab_size":259"#
-    return try ModelConfiguration(json: Array(#"{"model_type":"llama",\#(sizes)\#(members)}"#.utf8), path: "config.json")
+    let sizes =
+      #""hidden_size":64,"intermediate_size":176,"num_hidden_layers":4,"num_attention_heads":8,"vocab_size":259"#
+    return try ModelConfiguration(
+      json: Array(#"{"model_type":"llama",\#(sizes)\#(members)}"#.utf8), path: "config.json")
   }
 
   @Test func defaultsOfLlamaConfig() throws {
@@ -21,7 +23,8 @@ import Testing
 
   @Test func transformers4() throws {
     let c = try configuration(
-      #","rope_theta":500000.0,"torch_dtype":"bfloat16","rope_scaling":{"rope_type":"llama3","factor":8.0},"sliding_window":null"#)
+      #","rope_theta":500000.0,"torch_dtype":"bfloat16","rope_scaling":{"rope_type":"llama3","factor":8.0},"sliding_window":null"#
+    )
     #expect(c.ropeTheta == 500_000)
     #expect(c.dtype == .bfloat16)
     #expect(c.ropeScaling == "llama3")
@@ -29,7 +32,8 @@ import Testing
   }
 
   @Test func transformers5() throws {
-    let c = try configuration(#","rope_parameters":{"rope_theta":100000,"rope_type":"default"},"dtype":"float16","head_dim":16"#)
+    let c = try configuration(
+      #","rope_parameters":{"rope_theta":100000,"rope_type":"default"},"dtype":"float16","head_dim":16"#)
     #expect(c.ropeTheta == 100_000)
     #expect(c.dtype == .float16)
     #expect(c.ropeScaling == nil)

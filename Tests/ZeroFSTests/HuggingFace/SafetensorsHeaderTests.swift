@@ -9,7 +9,8 @@ import Testing
   }
 
   @Test func tensors() throws {
-    let text = #"{"__metadata__":{"format":"pt"},"b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]},"#
+    let text =
+      #"{"__metadata__":{"format":"pt"},"b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]},"#
       + #""a":{"dtype":"BF16","shape":[1,2],"data_offsets":[0,4]}}  "#
     let tensors = try header(safetensors(header: text, data: [UInt8](repeating: 0, count: 8))).tensors
     #expect(tensors["a"] == .init(dtype: "BF16", shape: [1, 2], offset: 8 + text.utf8.count))
@@ -17,31 +18,41 @@ import Testing
     #expect(tensors.count == 2)
   }
 
-  @Test(arguments: [
-    ("it has 3 bytes", [1, 2, 3]),
-    ("header would be", [255, 255, 255, 255, 255, 255, 255, 255]),
-    ("does not start with {", safetensors(header: "[]")),
-    ("not the JSON", safetensors(header: "{\"a\":")),
-    ("a.dtype", safetensors(header: #"{"a":{"shape":[1],"data_offsets":[0,4]}}"#)),
-    ("data_offsets [4, 0]", safetensors(header: #"{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}"#)),
-    ("data_offsets [0]", safetensors(header: #"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0]}}"#)),
-    ("shape [-1]", safetensors(header: #"{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}"#)),
-    ("is F32 [2], 8 bytes, but has 4", safetensors(header: #"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}"#)),
-    (
-      "overflows",
-      safetensors(header: #"{"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,4]}}"#)
-    ),
-    (
-      "starts at byte 8, not at 4",
-      safetensors(
-        header: #"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}}"#)
-    ),
-    (
-      "starts at byte 0, not at 4",
-      safetensors(
-        header: #"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#)
-    ),
-  ] as [(String, [UInt8])])
+  @Test(
+    arguments: [
+      ("it has 3 bytes", [1, 2, 3]),
+      ("header would be", [255, 255, 255, 255, 255, 255, 255, 255]),
+      ("does not start with {", safetensors(header: "[]")),
+      ("not the JSON", safetensors(header: "{\"a\":")),
+      ("a.dtype", safetensors(header: #"{"a":{"shape":[1],"data_offsets":[0,4]}}"#)),
+      (
+        "data_offsets [4, 0]", safetensors(header: #"{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}"#)
+      ),
+      ("data_offsets [0]", safetensors(header: #"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0]}}"#)),
+      ("shape [-1]", safetensors(header: #"{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}"#)),
+      (
+        "is F32 [2], 8 bytes, but has 4",
+        safetensors(header: #"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}"#)
+      ),
+      (
+        "overflows",
+        safetensors(header: #"{"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,4]}}"#)
+      ),
+      (
+        "starts at byte 8, not at 4",
+        safetensors(
+          header:
+            #"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}}"#
+        )
+      ),
+      (
+        "starts at byte 0, not at 4",
+        safetensors(
+          header:
+            #"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#
+        )
+      ),
+    ] as [(String, [UInt8])])
   func malformed(why: String, contents: [UInt8]) throws {
     let error = try #require(throws: SourceError.self) { try header(contents) }
     guard case .malformedSafetensors(_, let text) = error else {

@@ -20,6 +20,9 @@ import Testing
     #expect(partition.modules(of: 0, tied: true) == [.embedding, .layer(0), .layer(1)])
     #expect(partition.modules(of: 1, tied: true) == [.embedding, .layer(2), .layer(3), .finalNorm])
     #expect(partition.modules(of: 1, tied: false) == [.layer(2), .layer(3), .finalNorm, .outputLayer])
-    #expect(PipelinePartition(layers: 1, stages: 1).modules(of: 0, tied: true) == [.embedding, .layer(0), .finalNorm])
+    #expect(
+      PipelinePartition(layers: 1, stages: 1).modules(of: 0, tied: true) == [
+        .embedding, .layer(0), .finalNorm,
+      ])
   }
 }

@@ -19,11 +19,14 @@ import Testing
       names.append(String(decoding: bytes[(offset + 30)..<(offset + 30 + nameCount)], as: UTF8.self))
       let payload = offset + 30 + nameCount + extraCount
       #expect(payload.isMultiple(of: 64), "\(names)")
-      offset = try #require((payload..<(bytes.count - 4)).first { bytes[$0..<($0 + 4)].elementsEqual([0x50, 0x4B, 7, 8]) }) + 16
+      offset =
+        try #require(
+          (payload..<(bytes.count - 4)).first { bytes[$0..<($0 + 4)].elementsEqual([0x50, 0x4B, 7, 8]) }) + 16
     }
     #expect(
       names == [
-        "x/data.pkl", "x/.format_version", "x/.storage_alignment", "x/byteorder", "x/data/0", "x/data/1", "x/version",
+        "x/data.pkl", "x/.format_version", "x/.storage_alignment", "x/byteorder", "x/data/0", "x/data/1",
+        "x/version",
         "x/.data/serialization_id",
       ])
   }
@@ -40,7 +43,10 @@ import Testing
   @Test func picklesIntegersOfEverySize() {
     let pickle = PickleWriter.write(.list([0, 255, 256, 65535, 65536, -1, 1 << 31].map { .int($0) })).bytes
     #expect(
-      pickle == [0x80, 2, 0x5D, 0x28, 0x4B, 0, 0x4B, 255, 0x4D, 0, 1, 0x4D, 255, 255, 0x4A, 0, 0, 1, 0, 0x4A, 255, 255, 255, 255]
+      pickle == [
+        0x80, 2, 0x5D, 0x28, 0x4B, 0, 0x4B, 255, 0x4D, 0, 1, 0x4D, 255, 255, 0x4A, 0, 0, 1, 0, 0x4A, 255, 255,
+        255, 255,
+      ]
         + [0x8A, 8, 0, 0, 0, 128, 0, 0, 0, 0, 0x65, 0x2E])
   }
 

@@ -11,19 +11,23 @@ import Testing
     return try tensor.bytes().reversed().reduce(0) { $0 << 8 | UInt32($1) }
   }
 
-  @Test(arguments: [
-    (0x3F80_0000, 0x3F80), (0x3F80_8000, 0x3F80), (0x3F80_8001, 0x3F81), (0x3F81_8000, 0x3F82),  // ties go to even
-    (0x7F7F_FFFF, 0x7F80), (0x7F80_0000, 0x7F80), (0xFF80_0000, 0xFF80), (0x8000_0000, 0x8000), (0x7FC0_0001, 0x7FC0),
-    (0x0000_0001, 0x0000), (0x0000_8001, 0x0001),
-  ] as [(UInt32, UInt32)])
+  @Test(
+    arguments: [
+      (0x3F80_0000, 0x3F80), (0x3F80_8000, 0x3F80), (0x3F80_8001, 0x3F81), (0x3F81_8000, 0x3F82),
+      (0x7F7F_FFFF, 0x7F80), (0x7F80_0000, 0x7F80), (0xFF80_0000, 0xFF80), (0x8000_0000, 0x8000),
+      (0x7FC0_0001, 0x7FC0),
+      (0x0000_0001, 0x0000), (0x0000_8001, 0x0001),
+    ] as [(UInt32, UInt32)])
   func float32ToBfloat16(bits: UInt32, expected: UInt32) throws {
     #expect(try cast(bits, from: .float32, .bfloat16) == expected)
   }
 
-  @Test(arguments: [
-    (0x3F80_0000, 0x3C00), (0x477F_F000, 0x7C00), (0x477F_EFFF, 0x7BFF), (0x3300_0000, 0x0000), (0x3300_0001, 0x0001),
-    (0x8000_0000, 0x8000), (0x7F80_0000, 0x7C00),
-  ] as [(UInt32, UInt32)])
+  @Test(
+    arguments: [
+      (0x3F80_0000, 0x3C00), (0x477F_F000, 0x7C00), (0x477F_EFFF, 0x7BFF), (0x3300_0000, 0x0000),
+      (0x3300_0001, 0x0001),
+      (0x8000_0000, 0x8000), (0x7F80_0000, 0x7C00),
+    ] as [(UInt32, UInt32)])
   func float32ToFloat16(bits: UInt32, expected: UInt32) throws {
     #expect(try cast(bits, from: .float32, .float16) == expected)
   }

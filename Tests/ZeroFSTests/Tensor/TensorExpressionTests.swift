@@ -30,8 +30,10 @@ import Testing
 
   @Test func columnsOfRowsAndBack() throws {
     let (tensor, all) = indices([6, 5])
-    #expect(try values(tensor.rows(1..<4).columns(3..<5)) == (1..<4).flatMap { all[($0 * 5 + 3)..<($0 * 5 + 5)] })
-    #expect(try values(tensor.columns(3..<5).rows(1..<4)) == (1..<4).flatMap { all[($0 * 5 + 3)..<($0 * 5 + 5)] })
+    #expect(
+      try values(tensor.rows(1..<4).columns(3..<5)) == (1..<4).flatMap { all[($0 * 5 + 3)..<($0 * 5 + 5)] })
+    #expect(
+      try values(tensor.columns(3..<5).rows(1..<4)) == (1..<4).flatMap { all[($0 * 5 + 3)..<($0 * 5 + 5)] })
   }
 
   @Test func concatenatingPaddingAndColumns() throws {
@@ -54,12 +56,16 @@ import Testing
   func slicesOfStridedRuns(seed: UInt64) throws {
     var generator = SeededGenerator(seed: seed)
     let (tensor, _) = indices([7, 9])
-    let expression = TensorExpression.concatenating([tensor.columns(2..<6), tensor.rows(0..<3).columns(5..<9)]).flattened()
+    let expression = TensorExpression.concatenating([
+      tensor.columns(2..<6), tensor.rows(0..<3).columns(5..<9),
+    ]).flattened()
     let whole = try values(expression)
     for _ in 0..<200 {
       let start = Int.random(in: 0...expression.count, using: &generator)
       let end = Int.random(in: start...expression.count, using: &generator)
-      #expect(try values(expression.rows(start..<end)) == Array(whole[start..<end]), "seed \(seed), \(start)..<\(end)")
+      #expect(
+        try values(expression.rows(start..<end)) == Array(whole[start..<end]),
+        "seed \(seed), \(start)..<\(end)")
     }
   }
 }

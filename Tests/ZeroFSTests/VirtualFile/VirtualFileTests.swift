@@ -48,7 +48,9 @@ import Testing
   }
 
   @Test func holes() {
-    let file = VirtualFile([.literal([1]), .zeros(count: 10_000), .literal([2, 3]), .zeros(count: 100), .literal([4])])
+    let file = VirtualFile([
+      .literal([1]), .zeros(count: 10_000), .literal([2, 3]), .zeros(count: 100), .literal([4]),
+    ])
     #expect(file.seek(0, toHole: false) == 0)
     #expect(file.seek(0, toHole: true) == 1)
     #expect(file.seek(500, toHole: true) == 500)

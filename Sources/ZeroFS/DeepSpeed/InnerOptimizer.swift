@@ -1,0 +1,61 @@
+/// The optimizer that MDS makes and DeepSpeed wraps (MDS `megatron/optimizer/__init__.py`: `get_megatron_optimizer`).
+public enum InnerOptimizer: Sendable, Equatable {
+  /// `torch.optim.Adam`: weight decay is added to the gradient.
+  case adam
+  /// `torch.optim.AdamW`.
+  case adamW
+  /// `deepspeed.ops.adam.FusedAdam`.
+  case fusedAdam
+
+  /// - Throws: `RunError.optimizer` for those whose state has other members.
+  init(_ run: RunArguments) throws(RunError) {
+    let name = run["optimizer"]?.asString ?? "adam"
+    switch name.lowercased() {
+    case "adam" where run.isTrue("cpu_optimizer") && run.isTrue("cpu_torch_adam"): self = .adamW
+    case "adam" where run.isTrue("cpu_optimizer"): throw .optimizer("adam --cpu-optimizer (DeepSpeedCPUAdam)")
+    case "adam" where run.isTrue("ds_fused_adam"): self = .fusedAdam
+    case "adam": self = .adam
+    case "adamw": self = .adamW
+    default: throw .optimizer(name)
+    }
+  }
+
+  /// The entry of `group` in `param_groups` (`torch/optim/adam.py`: `Adam.__init__`; DeepSpeed `ops/adam/fused_adam.py`).
+  func group(_ group: ParameterGroup, _ settings: OptimizerSettings, parameters: Range<Int>) -> PickleValue {
+    let head: [(String, PickleValue)] = [
+      ("name", .string(group.name)),
+      ("wd_mult", .float(group.weightDecayMultiplier)),
+      ("lr_mult", .float(group.learningRateMultiplier)),
+      ("lr", .float(settings.initialLearningRate)),
+    ]
+    let betas = PickleValue.tuple([.float(settings.betas.0), .float(settings.betas.1)])
+    let decay = PickleValue.float(settings.initialWeightDecay * group.weightDecayMultiplier)
+    let middle: [(String, PickleValue)] =
+      switch self {
+      case .adam, .adamW:
+        [
+          ("betas", betas), ("eps", .float(settings.eps)), ("weight_decay", decay), ("amsgrad", .bool(false)),
+          ("maximize", .bool(false)), ("foreach", .none), ("capturable", .bool(false)),
+          ("differentiable", .bool(false)),
+          ("fused", .none), ("decoupled_weight_decay", .bool(self == .adamW)),
+        ]
+      case .fusedAdam:
+        [
+          ("bias_correction", .bool(true)), ("betas", betas), ("eps", .float(settings.eps)),
+          ("weight_decay", decay),
+          ("step", .int(0)),
+        ]
+      }
+    return .dict(head + middle + [("params", .ints(parameters))])
+  }
+
+  /// The moments of a parameter that was never updated; each tensor with a storage of its own, because the optimizer updates
+  /// them in place.
+  func zeroMoments(_ shape: [Int]) -> PickleValue {
+    .dict([
+      "step": self == .fusedAdam ? .int(0) : .tensor(.zeros([], .float32), requiresGrad: false),
+      "exp_avg": .tensor(.zeros(shape, .float32), requiresGrad: false),
+      "exp_avg_sq": .tensor(.zeros(shape, .float32), requiresGrad: false),
+    ])
+  }
+}
