@@ -42,7 +42,7 @@ struct LayoutOptions: ParsableArguments {
 /// What a full resume must agree with.
 struct RunOptions: ParsableArguments {
   @Option(
-    name: [.customLong("train-args")],
+    name: [.customLong("train-args")], parsing: .unconditional,  // the text starts with a dash itself
     help: ArgumentHelp(
       "The run's MDS command line: the arguments, or a file that holds them (a script, a log).",
       valueName: "text|file"))

@@ -43,8 +43,9 @@ public enum InnerOptimizer: Sendable, Equatable {
         [
           ("bias_correction", .bool(true)), ("betas", betas), ("eps", .float(settings.eps)),
           ("weight_decay", decay),
-          ("step", .int(0)),
         ]
+          // Set by its first step: FP16_Optimizer makes one when it starts, and so did a run that has moments.
+          + (settings.wrapper == .fp16Fused || settings.moments == .zeros ? [("step", .int(0))] : [])
       }
     return .dict(head + middle + [("params", .ints(parameters))])
   }
