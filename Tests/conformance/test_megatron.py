@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import torch
 
 from environment import CACHE
 from layouts import options
+from megatron_args import command_line
 
 pytestmark = pytest.mark.skipif(
     not os.environ.get("MEGATRON_DEEPSPEED"),
@@ -99,3 +101,45 @@ def test_trained_model_at_tp_3_by_digests(smollm2: Path, oracle: Path, mount, tm
             flat = torch.cat([tensor.float().flatten() for tensor in wanted.values() if tensor.dim() == dimensions])
             flat = torch.nn.functional.pad(flat, (0, -len(flat) % 2))
             assert loaded["optim"][f"{group}.0.master"][0] == digest(flat), f"masters of group {group}"
+
+
+STRICT = [
+    "llama-pipe-tp2pp2dp2-z1-bf16", "llama-nopipe-tp2pp1dp2-z3-bf16", "llama-nopipe-tp1pp1dp2-z3-bf16-sub",
+    "llama-pipe-tp1pp1dp2-z1-bf16-gad32", "llama-pipe-tp1pp1dp2-z0-fp16", "llama-nopipe-tp1pp1dp2-z0-bf16",
+    "llama-pipe-tp1pp1dp1-z0-fp32",
+]
+
+
+@pytest.mark.parametrize("name", STRICT)
+def test_full_resume_without_extra_flags(name: str, golden: Path, oracle: Path, mount, measured) -> None:
+    case = json.loads((golden / "cases.json").read_text())[name]
+    words = shlex.join(command_line(oracle, golden, case))
+    with mount(golden / "hf" / case["hf"], *options(case), "--train-args", words, "--device", "cpu") as m:
+        said = python(oracle / "loadcheck.py", m.path, name, "--strict", "--train", 3, cwd=golden)
+    measured(f"loadcheck.py {name} --strict --train 3\n{said}")
+
+
+UNIVERSAL = [  # model, engine, layouts (tp, pp, dp, ZeRO stage), all from one mount
+    ("llama_bf16", "pipe", [(1, 1, 2, 1), (2, 1, 1, 1), (1, 2, 2, 1), (2, 2, 2, 1)]),
+    ("llama_bf16", "nopipe", [(2, 1, 2, 2)]),
+    ("llama_tied_bf16", "pipe", [(1, 2, 2, 1)]),
+    ("llama_tied_bf16", "nopipe", [(2, 1, 2, 2)]),
+]
+
+
+@pytest.mark.parametrize("model, engine, layouts", UNIVERSAL, ids=[f"{m}-{e}" for m, e, _ in UNIVERSAL])
+def test_universal_checkpoint(model: str, engine: str, layouts: list, golden: Path, oracle: Path, mount, tmp_path: Path,
+                              measured) -> None:
+    """What MDS holds after loading it is what MDS holds when it starts from the model itself."""
+    no_pipe = ["--no-pipe"] if engine == "nopipe" else []
+    flags = ["--universal-checkpoint", *(["--no-pipeline-parallel"] if no_pipe else [])]
+    with mount(golden / "hf" / model, *flags) as m:
+        for tp, pp, dp, zero in layouts:
+            run = [oracle / "mds_run.py", "--hf", golden / "hf" / model, "--tp", tp, "--pp", pp, "--dp", dp,
+                   "--zero", zero, "--timeout", 600, *no_pipe]
+            python(*run, "--mode", "load", "--universal", "--dir", m.path, "--out", tmp_path / "got.json", RELAXED)
+            python(*run, "--mode", "save", "--dir", tmp_path / "saved", "--out", tmp_path / "wanted.json")
+            got, wanted = (json.loads((tmp_path / f"{name}.json").read_text())["ranks"] for name in ("got", "wanted"))
+            assert [r["digest"]["params"] for r in got] == [r["digest"]["params"] for r in wanted]
+            assert [r["digest"]["optim"] for r in got] == [r["digest"]["optim"] for r in wanted]
+            measured(f"universal {model} {engine} {tp}x{pp}x{dp} ZeRO {zero}: digests equal on {len(got)} ranks")

@@ -1,5 +1,19 @@
 /// What a user should know of a checkpoint before loading it: things that are served as asked and still surprise.
 extension Checkpoint {
+  /// How MDS loads it: the flags, and what it takes from the checkpoint instead of from its command line.
+  public var loading: [String] {
+    let needed = run.isGiven ? "" : " with --no-load-rng --override-opt_param-scheduler"
+    var lines: [String] = []
+    if model.layout.zeroStage < 3 { lines.append("weights only: --load with --finetune") }
+    lines.append("full state: --load\(needed)")
+    if !run.isGiven {
+      lines.append(
+        "  the optimizer's betas \(settings.betas), eps \(settings.eps) and clip-grad \(settings.clipGrad) come from the "
+          + "checkpoint: give --train-args if the run has others, and for a load without extra flags")
+    }
+    return lines
+  }
+
   public var warnings: [String] {
     let (c, layout) = (model.configuration, model.layout)
     var warnings: [String] = []

@@ -44,6 +44,7 @@ public struct PlanReport: Encodable, Sendable {
   let files: [File]
   let ranks: [Rank]
   let totalBytes: Int
+  let loading: [String]
   public let warnings: [String]
 
   public init(_ checkpoint: Checkpoint, modified: timespec) {
@@ -68,6 +69,7 @@ public struct PlanReport: Encodable, Sendable {
           optimizerStates: checkpoint.optimizerStatePaths(tp: tp, pp: pp).map { sizes[$0] ?? 0 }.max() ?? 0)
       }
     }
+    loading = checkpoint.loading
     warnings = checkpoint.warnings
   }
 
@@ -89,7 +91,7 @@ public struct PlanReport: Encodable, Sendable {
         "  mp_rank \(rank.mpRank) (tp \(rank.tp), pp \(rank.pp)): model states \(Self.human(rank.modelStates)), "
           + "optimizer states \(Self.human(rank.optimizerStates)) on each of \(layout.dp)")
     }
-    return lines.joined(separator: "\n")
+    return (lines + loading).joined(separator: "\n")
   }
 
   private static func right(_ text: String, _ width: Int) -> String {

@@ -37,6 +37,9 @@ public struct RunArguments: Sendable {
     self.seed = arguments.int("seed") ?? 1234
     if given == nil {
       arguments.set("max_position_embeddings", .int(model.configuration.maxPositionEmbeddings))
+      // The first step decays with the checkpoint's value, later ones with the run's. MDS's default is 0.01; both of
+      // ALCF's entry points (finetune_llama.sh, helpers.sh) say 0.1.
+      arguments.set("weight_decay", .float(0.1))
     }
     self.arguments = arguments
     schedule =

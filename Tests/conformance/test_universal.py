@@ -1,0 +1,52 @@
+"""The universal checkpoint: cut by its own markers, it is the regular checkpoint of every layout."""
+from pathlib import Path
+
+import pytest
+import torch
+
+from conftest import SHARED  # noqa: F401  (fails loudly without ../shared)
+
+
+def load(path: Path) -> dict:
+    return torch.load(path, map_location="cpu", weights_only=False)
+
+
+def cut(entry: dict, rank: int, size: int, rows: int) -> torch.Tensor:
+    """What DeepSpeed loads on one tensor-parallel rank (checkpoint/universal_checkpoint.py)."""
+    whole = entry["param"]
+    if entry.get("vocab_tensor"):
+        whole = torch.nn.functional.pad(whole, (0, 0, 0, rows * size - whole.shape[0]))
+    if "cat_dim" not in entry:
+        return whole
+    parts = whole.chunk(entry.get("param_n_sub_params", 1), dim=entry["cat_dim"])
+    return torch.cat([part.chunk(size, dim=entry["cat_dim"])[rank] for part in parts], dim=entry["cat_dim"])
+
+
+@pytest.mark.parametrize("model", ["llama_bf16", "llama_tied_bf16"])
+def test_cut_by_its_markers_it_is_the_regular_one(model: str, golden: Path, mount) -> None:
+    with mount(golden / "hf" / model, "--tp", 2, "--universal-checkpoint") as m:
+        tag = m.path / (m.path / "latest_universal").read_text()
+        entries = {p.parent.name: load(p) for p in tag.glob("zero/*/fp32.pt")}
+        seen = set()
+        for file in sorted((m.path / "global_step0").glob("layer_*.pt")):
+            number, rank = int(file.name[6:8]), int(file.name[15:17])
+            for name, tensor in load(file).items():
+                name = f"tied_modules.embed.{name}" if "tied" in model and number == 1 else f"{number}.{name}"
+                seen.add(name)
+                assert torch.equal(cut(entries[name], rank, 2, tensor.shape[0]), tensor.float()), name
+        assert seen == set(entries)
+        assert len(load(tag / "zero/optimizer_state.pt")["param_groups"]) == 2
+        assert "args" not in load(tag / "mp_rank_00_model_states.pt")  # they would name one layout
+
+
+def test_moments_on_request(golden: Path, mount) -> None:
+    with mount(golden / "hf/llama_bf16", "--universal-checkpoint", "--moments", "zeros") as m:
+        files = {p.name for p in m.path.glob("global_step0_universal/zero/3.mlp.dense_h_to_4h.weight/*")}
+        moment = load(m.path / "global_step0_universal/zero/3.mlp.dense_h_to_4h.weight/exp_avg_sq.pt")
+    assert files == {"fp32.pt", "exp_avg.pt", "exp_avg_sq.pt"}
+    assert not moment["param"].any() and moment["param_n_sub_params"] == 2
+
+
+def test_absent_unless_asked_for(golden: Path, mount) -> None:
+    with mount(golden / "hf/llama_bf16") as m:
+        assert not list(m.path.glob("*universal*"))
