@@ -38,7 +38,13 @@ struct SafetensorsHeader: Sendable {
     init(from decoder: any Decoder) throws {
       let members = try decoder.container(keyedBy: Key.self)
       for key in members.allKeys where key.stringValue != "__metadata__" {
-        entries.append((key.stringValue, try members.decode(Entry.self, forKey: key)))
+        do {
+          entries.append((key.stringValue, try members.decode(Entry.self, forKey: key)))
+        } catch DecodingError.dataCorrupted(let context) where context.codingPath.isEmpty {
+          // A number that doesn't fit comes without its place.
+          throw DecodingError.dataCorrupted(
+            .init(codingPath: [key], debugDescription: context.debugDescription))
+        }
       }
     }
   }
