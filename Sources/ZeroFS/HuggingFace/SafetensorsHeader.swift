@@ -40,10 +40,9 @@ struct SafetensorsHeader: Sendable {
       for key in members.allKeys where key.stringValue != "__metadata__" {
         do {
           entries.append((key.stringValue, try members.decode(Entry.self, forKey: key)))
-        } catch DecodingError.dataCorrupted(let context) where context.codingPath.isEmpty {
-          // A number that doesn't fit comes without its place.
-          throw DecodingError.dataCorrupted(
-            .init(codingPath: [key], debugDescription: context.debugDescription))
+        } catch where !(error is DecodingError) {
+          // A number that doesn't fit comes as an error of the parser's own, without its place.
+          throw DecodingError.dataCorrupted(.init(codingPath: [key], debugDescription: "\(error)"))
         }
       }
     }
