@@ -40,7 +40,7 @@ struct SafetensorsHeader: Sendable {
       for key in members.allKeys where key.stringValue != "__metadata__" {
         do {
           entries.append((key.stringValue, try members.decode(Entry.self, forKey: key)))
-        } catch where !(error is DecodingError) {
+        } catch let error where !(error is DecodingError) {
           // A number that doesn't fit comes as an error of the parser's own, without its place.
           throw DecodingError.dataCorrupted(.init(codingPath: [key], debugDescription: "\(error)"))
         }
