@@ -44,6 +44,11 @@ extension Checkpoint {
         "ZeRO stage 3 with --finetune fails inside MDS, which then joins the optimizer's files to a model that it can't load. "
           + "Load without --finetune\(run.isGiven ? "" : ", with --override-opt_param-scheduler").")
     }
+    if !run.unknown.isEmpty {
+      warnings.append(
+        "--train-args: MDS has no \(run.unknown.joined(separator: ", ")); the checkpoint is made as if it were not there."
+      )
+    }
     if settings.wrapper == .bf16 && layout.zeroStage == 0 {
       warnings.append(
         "bf16 at ZeRO stage 0 in the pipeline engine: DeepSpeed from 0.17.7 on can't load its own optimizer state there. "

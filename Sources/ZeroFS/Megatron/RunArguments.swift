@@ -8,6 +8,8 @@ public struct RunArguments: Sendable {
   /// Whether the user gave a command line. Without one the learning rate is unknown, and a full load needs
   /// `--override-opt_param-scheduler`.
   public let isGiven: Bool
+  /// What the command line has and MDS doesn't know.
+  let unknown: [String]
   /// The state of `OptimizerParamScheduler` at step 0, with zeros where the run isn't known.
   let schedule: LearningRateSchedule?
   let device: AcceleratorKind
@@ -23,6 +25,7 @@ public struct RunArguments: Sendable {
     device: AcceleratorKind = .cuda
   ) throws {
     isGiven = given != nil
+    unknown = given?.unknown ?? []
     self.device = device
     var arguments = given ?? MegatronArguments()
     let facts = RunArguments.facts(model)
