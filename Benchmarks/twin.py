@@ -20,7 +20,8 @@ def build(out: Path) -> Path:
 def mounted(binary: Path, mountpoint: Path, source: Path, offset: int, count: int, head: int) -> Iterator[Mount]:
     """Serves `count` bytes of `source` from `offset` on, behind `head` bytes."""
     mountpoint.mkdir(exist_ok=True)
-    twin = subprocess.Popen([binary, mountpoint, source, *map(str, (offset, count, head))])
+    # A session of its own, like the daemon's: the scheduler shares a busy machine out among sessions (autogroup).
+    twin = subprocess.Popen([binary, mountpoint, source, *map(str, (offset, count, head))], start_new_session=True)
     try:
         assert wait_until(lambda: os.path.ismount(mountpoint)), "the C twin did not mount"
         yield Mount(mountpoint, twin.pid, 0)
