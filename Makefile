@@ -5,6 +5,7 @@ SHELL := /bin/bash
 SHARED ?= ../shared
 ZEROFS ?= .build/release/zerofs
 CACHE := .build-conformance
+BENCH_CACHE := .build-bench
 PYTHON := .venv/bin/python
 CONFORMANCE := Tests/conformance
 REQUIREMENTS := $(CONFORMANCE)/requirements.txt $(CONFORMANCE)/requirements-nodeps.txt
@@ -24,7 +25,7 @@ define install
 	else echo "already there:" $(1); fi
 endef
 
-.PHONY: help build demo test check clean build-packages python-packages
+.PHONY: help build demo test check bench clean build-packages python-packages
 
 help: ## what the verbs do
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -49,8 +50,12 @@ check: ## formatting, as .swift-format says
 	$(call say,"Checking format")
 	swift format lint --strict -r Sources Tests Package.swift
 
+bench: build .venv/.stamp ## throughput, scale and growth against references: Benchmarks/RESULTS.md
+	$(call say,"Measuring (a quiet machine gives better figures)")
+	$(PYTHON) Benchmarks/bench.py $(ZEROFS) --disk $(BENCH_CACHE) --smollm2 $(CACHE)/smollm2 --oracle $(SHARED)/oracle
+
 clean: ## remove what the other verbs made
-	rm -rf .build .venv $(CACHE)
+	rm -rf .build .venv $(CACHE) $(BENCH_CACHE)
 
 build-packages:
 	$(call say,"Debian packages for the build")

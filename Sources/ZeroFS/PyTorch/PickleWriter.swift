@@ -93,7 +93,7 @@ struct PickleWriter {
     if recall(text) { return }
     op("X")
     little(UInt32(text.utf8.count))
-    bytes += Array(text.utf8)
+    bytes.append(contentsOf: text.utf8)
     memoize(text)
   }
 
@@ -101,7 +101,7 @@ struct PickleWriter {
     let line = "\(module)\n\(name)\n"
     if recall(line) { return }
     op("c")
-    bytes += Array(line.utf8)
+    bytes.append(contentsOf: line.utf8)
     memoize(line)
   }
 
@@ -147,7 +147,12 @@ struct PickleWriter {
 
   private mutating func setItems(_ members: [(key: PickleValue, value: PickleValue)]) {
     if members.isEmpty { return }
-    marked("u", members.flatMap { [$0.key, $0.value] })
+    op("(")
+    for (key, value) in members {
+      write(key)
+      write(value)
+    }
+    op("u")  // SETITEMS
   }
 
   /// `torch._utils._rebuild_tensor_v2(storage, offset, size, stride, requires_grad, backward_hooks)`, with the storage as a

@@ -170,13 +170,16 @@ public struct TorchArchive: Sendable {
 
   /// 40 digits that tell one archive from another; here from a hash (FNV-1a) of the pickle.
   private static func serializationID(_ pickle: [UInt8]) -> String {
-    func digits(_ seed: UInt64) -> String {
-      var hash = seed
-      for byte in pickle { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
+    var (first, second): (UInt64, UInt64) = (0xCBF2_9CE4_8422_2325, 0x8422_2325_CBF2_9CE4)
+    for byte in pickle {
+      first = (first ^ UInt64(byte)) &* 0x100_0000_01B3
+      second = (second ^ UInt64(byte)) &* 0x100_0000_01B3
+    }
+    func digits(_ hash: UInt64) -> String {
       let text = String(hash)
       return String(repeating: "0", count: 20 - text.count) + text
     }
-    return digits(0xCBF2_9CE4_8422_2325) + digits(0x8422_2325_CBF2_9CE4)
+    return digits(first) + digits(second)
   }
 }
 

@@ -16,14 +16,18 @@ public struct Gather: ~Copyable {
   private let consumer: Consumer
   private let buffer: UnsafeMutableRawBufferPointer
   private var used = 0
+  /// Bytes of the window that the pieces hold so far.
+  private var filled = 0
   private let staging: UnsafeMutableRawBufferPointer
   private var sources: [any ByteSource] = []
 
   /// - Parameter capacity: the longest window, in bytes.
   public init(capacity: Int, for consumer: Consumer) {
     self.consumer = consumer
-    buffer = .allocate(byteCount: capacity + 2 * Gather.longestElement, alignment: 4096)
-    staging = .allocate(byteCount: 64 << 10, alignment: 4096)
+    // A page of room for each long run to be moved by.
+    let room = (capacity / Gather.shortestMoved + 1) * Gather.page
+    buffer = .allocate(byteCount: capacity + 2 * Gather.longestElement + room, alignment: Gather.page)
+    staging = .allocate(byteCount: Gather.stagingCount + Gather.page, alignment: Gather.page)
   }
 
   deinit {
@@ -42,6 +46,7 @@ public struct Gather: ~Copyable {
     pieces.removeAll(keepingCapacity: true)
     sources.removeAll(keepingCapacity: true)
     used = 0
+    filled = 0
   }
 
   mutating func append(_ extent: Extent, bytes: Range<Int>) throws(ReadError) {
@@ -80,6 +85,19 @@ public struct Gather: ~Copyable {
   /// Shorter runs are cheaper to copy than to pin.
   private static let shortestMapped = 1024
 
+  private static let page = 4096
+  /// Bytes that a cast reads at a time: they are still in the cache when it widens them.
+  private static let stagingCount = 64 << 10
+  /// Shorter runs stay where they are, aliased or not.
+  private static let shortestMoved = 64 << 10
+
+  /// Whether a copy to address `target` from `source` is slow: where it writes just ahead, by the low 12 bits of the
+  /// addresses, of what it reads next, x86 takes each load for one of the bytes just stored (AMD "Software Optimization
+  /// Guide", store-to-load forwarding: "4 KB aliasing"). It then takes three to four times as long, in the kernel too.
+  private static func aliases(_ target: Int, _ source: Int) -> Bool {
+    (1..<32).contains((target - source) & (page - 1))
+  }
+
   private mutating func appendZeros(_ count: Int) {
     var left = count
     while left > 0 {
@@ -87,6 +105,7 @@ public struct Gather: ~Copyable {
       pieces.append(iovec(iov_base: UnsafeMutableRawPointer(bitPattern: Gather.zeros), iov_len: part))
       left -= part
     }
+    filled += count
   }
 
   /// The next `count` bytes of the buffer.
@@ -98,6 +117,7 @@ public struct Gather: ~Copyable {
 
   /// Makes `part` of the buffer the next piece, or the end of the last one where they touch.
   private mutating func append(_ part: UnsafeMutableRawBufferPointer) {
+    filled += part.count
     if let last = pieces.last, last.iov_base + last.iov_len == part.baseAddress {
       pieces[pieces.count - 1].iov_len += part.count
     } else if part.count > 0 {
@@ -109,6 +129,14 @@ public struct Gather: ~Copyable {
     let part = reserve(count)
     append(part)
     return part
+  }
+
+  /// `take` for bytes that come from `offset` of a source. The reader's memory is taken to start on a page.
+  private mutating func take(_ count: Int, from offset: Int) -> UnsafeMutableRawBufferPointer {
+    if count >= Gather.shortestMoved, Gather.aliases(used, offset) || Gather.aliases(filled, used) {
+      used += (offset + Gather.page / 2 - used) & (Gather.page - 1)
+    }
+    return take(count)
   }
 
   /// Calls `body` with each gapless part of `elements` of the run, as a byte offset in the source and a count of elements.
@@ -136,14 +164,16 @@ public struct Gather: ~Copyable {
     try Gather.forEachRow(of: run, elements: elements) { (offset, count) throws(ReadError) in
       let length = min(count * size - skip, left)
       let start = offset + skip
-      if let mapping, length >= Gather.shortestMapped, pieces.count < Gather.mostPieces {
+      let isSlow = length >= Gather.shortestMoved && Gather.aliases(filled, start)
+      if let mapping, length >= Gather.shortestMapped, pieces.count < Gather.mostPieces, !isSlow {
         guard start + length <= mapping.count else {
           throw .endOfFile(path: run.source.name, offset: start + length)
         }
         let base = UnsafeMutableRawPointer(mutating: mapping.baseAddress! + start)
         pieces.append(iovec(iov_base: base, iov_len: length))
+        filled += length
       } else {
-        try run.source.read(at: start, into: take(length))
+        try run.source.read(at: start, into: take(length, from: start))
       }
       skip = 0
       left -= length
@@ -159,9 +189,12 @@ public struct Gather: ~Copyable {
     try Gather.forEachRow(of: run, elements: elements) { (offset, count) throws(ReadError) in
       var done = 0
       while done < count {
-        let part = min(count - done, staging.count / from)
-        let input = UnsafeMutableRawBufferPointer(rebasing: staging[0..<(part * from)])
-        try run.source.read(at: offset + done * from, into: input)
+        let part = min(count - done, Gather.stagingCount / from)
+        let start = offset + done * from
+        // At the same place within a page as in the source, so that the two don't alias.
+        let place = start & (Gather.page - 64)
+        let input = UnsafeMutableRawBufferPointer(rebasing: staging[place..<(place + part * from)])
+        try run.source.read(at: start, into: input)
         CastKernel.apply(
           run.cast, from: UnsafeRawBufferPointer(input),
           to: UnsafeMutableRawBufferPointer(rebasing: output[written..<(written + part * to)]))

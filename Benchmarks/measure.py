@@ -1,0 +1,108 @@
+"""How the benchmark measures: probes that read and are timed, in rounds, each next to what it is held against."""
+import mmap
+import os
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+MIB = 1 << 20
+
+
+@dataclass
+class Sample:
+    seconds: float
+    count: int  # bytes
+    cpu: float  # seconds of the daemon, 0 where there is none
+
+    def value(self, metric: str) -> float:
+        """GB/s, or CPU seconds per GB of the daemon."""
+        return self.count / self.seconds / 1e9 if metric == "speed" else self.cpu / self.count * 1e9
+
+
+@dataclass
+class Probe:
+    """Something that reads `run() -> bytes`; `pid` is the daemon behind it."""
+    run: Callable[[], int]
+    pid: int | None = None
+
+    def sample(self) -> Sample:
+        cpu, start = cpu_seconds(self.pid), time.perf_counter()
+        count = self.run()
+        seconds = time.perf_counter() - start
+        return Sample(seconds, count, cpu_seconds(self.pid) - cpu)
+
+
+@dataclass
+class Row:
+    """A line of the table: the ratio of two probes, round by round."""
+    title: str
+    ours: str
+    reference: str
+    goal: float | None = None
+    metric: str = "speed"
+
+    def __post_init__(self) -> None:
+        self.ratios: list[float] = []
+        self.values: list[tuple[float, float]] = []
+
+    def take(self, samples: dict[str, Sample]) -> None:
+        ours, reference = samples[self.ours].value(self.metric), samples[self.reference].value(self.metric)
+        self.values.append((ours, reference))
+        self.ratios.append(ours / reference)
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.ratios)
+
+    @property
+    def is_met(self) -> bool:
+        return self.goal is None or (self.median >= self.goal if self.metric == "speed" else self.median <= self.goal)
+
+
+def cpu_seconds(pid: int | None) -> float:
+    """CPU time that process `pid` has used: its clock (clock_getcpuclockid(3)), exact to the nanosecond."""
+    return 0 if pid is None else time.clock_gettime((~pid << 3) | 2)
+
+
+def run_rounds(probes: dict[str, Probe], rows: Sequence[Row], rounds: int) -> None:
+    """Runs every probe once unmeasured, then `rounds` times; every other round backwards, so that neither
+    side of a ratio always goes first."""
+    for probe in probes.values():
+        probe.run()
+    for number in range(rounds):
+        names = list(probes)[::-1 if number % 2 else 1]
+        samples = {name: probes[name].sample() for name in names}
+        for row in rows:
+            row.take(samples)
+
+
+def read(path: Path, start: int, count: int, buffer: memoryview | None = None) -> int:
+    """Reads the window in requests of 1 MiB into page-aligned memory."""
+    buffer = buffer or memoryview(mmap.mmap(-1, MIB))
+    descriptor, position, end = os.open(path, os.O_RDONLY), start, start + count
+    while position < end and (got := os.preadv(descriptor, [buffer[:min(MIB, end - position)]], position)):
+        position += got
+    os.close(descriptor)
+    assert position == end, f"{path} ends at byte {position}, not {end}"
+    return count
+
+
+_BUFFER = memoryview(mmap.mmap(-1, MIB))
+
+
+def reading(*windows: tuple[Path, int, int]) -> Callable[[], int]:
+    """A probe's `run`: every window (path, start, bytes), one after the other."""
+    return lambda: sum(read(path, start, count, _BUFFER) for path, start, count in windows)
+
+
+def reading_together(path: Path, count: int, readers: int) -> Callable[[], int]:
+    """A probe's `run`: as many threads, each with an equal part of the file."""
+    part = count // readers // MIB * MIB
+
+    def run() -> int:
+        with ThreadPoolExecutor(readers) as pool:
+            return sum(pool.map(lambda index: read(path, index * part, part), range(readers)))
+    return run

@@ -1,0 +1,123 @@
+"""RESULTS.md: the tables, between hand-written words that stay (left.md)."""
+import statistics
+from pathlib import Path
+
+from converter import STEPS, Way
+from measure import Row
+from scale import RANDOM_READS, READ_BYTES, Growth, Size
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "RESULTS.md"
+
+
+def verdict(met: bool) -> str:
+    return "✓" if met else "✗"
+
+
+def spread(values: list[float], digits: int) -> str:
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}–{max(values):.{digits}f})"
+
+
+def head(machine: dict[str, str], seconds: float) -> str:
+    words = "\n".join(f"- {key}: {value}" for key, value in machine.items())
+    return (f"# Results of `make bench`\n\nWritten by the benchmark; the words under *What is left* are from "
+            f"[left.md](left.md).\n\n{words}\n- it took {seconds:.0f} s\n")
+
+
+def throughput(rows: list[Row], rounds: int) -> str:
+    lines = [
+        "## Throughput\n",
+        f"Each figure next to its reference, in the same run, interleaved: {rounds} rounds, each at least 256 MiB in "
+        "requests of 1 MiB. Ratio: median (min–max) of the rounds' ratios; the figures themselves are medians. For "
+        "CPU per GB less is better. *Tmpfs*, *ext4*: a plain file with the same bytes. *C twin*: "
+        "[twin.c](twin.c), the least that a FUSE program has to do for the same windows.\n",
+        "![ratios](ratios.svg)\n",
+        "| ZeroFS / reference | ratio | goal | | ZeroFS | reference |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        ours, reference = (statistics.median(values) for values in zip(*row.values))
+        unit, digits = ("GB/s", 2) if row.metric == "speed" else ("s/GB", 3)
+        goal = "" if row.goal is None else f"{'≥' if row.metric == 'speed' else '≤'} {row.goal}"
+        lines.append(f"| {row.title} | {spread(row.ratios, 2)} | {goal} | {verdict(row.is_met) if goal else ''} "
+                     f"| {ours:.{digits}f} {unit} | {reference:.{digits}f} {unit} |")
+    return "\n".join(lines) + "\n"
+
+
+def sizes(found: list[Size]) -> str:
+    lines = [
+        "## Full size\n",
+        "Models whose tensors are holes, shard for shard as published. *Ready*: from exec of `zerofs mount` to its "
+        "return, when the mount can be read. *Listing*: the first `ls -lR` of a mount. *RssAnon*: private memory of the "
+        f"daemon, when ready, after four readers read {READ_BYTES / 1e9:.0f} GB together, and at five points of "
+        f"{RANDOM_READS} random reads.\n",
+        "| model | layout | ready | goal | first `ls -lR` | files | goal | RssAnon ready | after 10 GB | goal "
+        "| random reads |", "|---|---|---|---|---|---|---|---|---|---|---|"]
+    for size in found:
+        listing = statistics.median(size.listing_s)
+        listing_goal = f"≤ 1 s {verdict(listing <= 1)}" if "70b" in size.name else ""
+        lines.append(
+            f"| {size.name} | {size.layout} | {spread(size.ready_ms, 0)} ms "
+            f"| ≤ {size.ready_goal_ms:.0f} ms {verdict(statistics.median(size.ready_ms) <= size.ready_goal_ms)} "
+            f"| {spread(size.listing_s, 2)} s | {size.listed} | {listing_goal} | {size.rss_start / 1000:.1f} MB "
+            f"| {size.rss_read / 1000:.1f} MB | ≤ 32 MB {verdict(size.rss_read <= 32000)} "
+            f"| {' '.join(f'{kb / 1000:.1f}' for kb in size.rss_random)} MB |")
+    return "\n".join(lines) + "\n"
+
+
+def growth(found: list[Growth]) -> str:
+    base = found[0]
+    lines = [
+        "## How cost grows\n",
+        "The first line is the base; below it one thing is twice as much, and each figure has its ratio to the base. "
+        "*First stat* and *first read* are of one optimizer file, which has all parameters of its rank; memory is RssAnon "
+        "of the daemon (of `plan`: its peak RSS).\n",
+        "| | layers | shards | ranks | plan | plan, memory | mount | mounted, memory | first stat | first read "
+        "| then, memory |", "|---|---|---|---|---|---|---|---|---|---|---|"]
+
+    def cell(one: Growth, name: str, unit: str, scale: float, digits: int) -> str:
+        value = getattr(one, name)
+        ratio = "" if one is base else f" ({value / getattr(base, name):.1f}×)"
+        return f"{value * scale:.{digits}f} {unit}{ratio}"
+
+    for one in found:
+        cells = [cell(one, "plan_ms", "ms", 1, 0), cell(one, "plan_kb", "MB", 1e-3, 1), cell(one, "mount_ms", "ms", 1, 0),
+                 cell(one, "mount_kb", "MB", 1e-3, 1), cell(one, "stat_ms", "ms", 1, 2), cell(one, "read_ms", "ms", 1, 2),
+                 cell(one, "read_kb", "MB", 1e-3, 1)]
+        lines.append(f"| {one.title} | {one.layers} | {one.shards} | {one.ranks} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+CONVERTER = "## Against Megatron-DeepSpeed's converter"
+
+
+def converter(reference: list[float], ways: list[Way]) -> str:
+    def numbers(losses: list[float]) -> str:
+        return " ".join(f"{loss:.4f}" for loss in losses)
+
+    lines = [
+        f"{CONVERTER}\n",
+        "SmolLM2-135M-Instruct on one CPU rank, to a checkpoint that MDS loads. The converter is run as the oracle's "
+        "`mds_run.py --no-client-optimizer --after-init`. Losses: training from the checkpoint, "
+        f"{STEPS} steps. A run that starts from the same weights without a checkpoint has {numbers(reference)}.\n",
+        "| | wall time | peak memory | written | training loss, step by step | goes right |", "|---|---|---|---|---|---|"]
+    for way in ways:
+        right = len(way.losses) == len(reference) and all(
+            abs(loss - wanted) < 0.02 for loss, wanted in zip(way.losses, reference))
+        lines.append(f"| {way.title} | {way.seconds:.3g} s | {way.peak_mb:.0f} MB | {way.written_mb:.0f} MB "
+                     f"| {numbers(way.losses)} | {verdict(right)} |")
+    return "\n".join(lines) + "\n"
+
+
+def earlier_converter() -> str:
+    """The section of the last RESULTS.md, for a machine that has no Megatron-DeepSpeed."""
+    text = RESULTS.read_text() if RESULTS.exists() else ""
+    _, found, rest = text.partition(CONVERTER)
+    if not found:
+        return f"{CONVERTER}\n\nNot measured: MEGATRON_DEEPSPEED is not set.\n"
+    note = "\n*From an earlier run: MEGATRON_DEEPSPEED was not set in this one.*\n"
+    section = (found + rest.partition("\n## ")[0]).rstrip() + "\n"
+    return section if note.strip() in section else section + note
+
+
+def write(sections: list[str]) -> None:
+    left = "## What is left\n\n" + (HERE / "left.md").read_text()
+    RESULTS.write_text("\n".join([*sections, left]))
