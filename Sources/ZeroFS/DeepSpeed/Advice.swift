@@ -1,7 +1,7 @@
 /// What a user should know of a checkpoint before loading it: things that are served as asked and still surprise.
-extension Checkpoint {
-  public var warnings: [String] {
-    let (c, layout) = (model.configuration, model.layout)
+extension MegatronClient {
+  var warnings: [String] {
+    let c = model.configuration
     var warnings: [String] = []
     if let scaling = c.ropeScaling {
       warnings.append(
