@@ -4,6 +4,20 @@ import ZeroFS
 /// The layout of a checkpoint: short names, and MDS's own. What isn't given is what the run's command line says, or a default.
 struct LayoutOptions: ParsableArguments {
   @Option(
+    help: ArgumentHelp(
+      "Who saved the checkpoint: Megatron-DeepSpeed (alcf), or a script with a model of transformers (hf).",
+      valueName: "flavor"))
+  var flavor: Flavor = .alcf
+
+  @Option(
+    help: ArgumentHelp(
+      "With --flavor hf: the order of the parameters of a model family that zerofs doesn't know.",
+      valueName: "file"))
+  var parameterOrder: String?
+
+  enum Flavor: String, ExpressibleByArgument, CaseIterable { case alcf, hf }
+
+  @Option(
     name: [.customLong("tp"), .customLong("tensor-model-parallel-size")],
     help: ArgumentHelp("Tensor-parallel ranks. (default: 1)", valueName: "n"))
   var tp: Int?
@@ -74,7 +88,7 @@ struct RunOptions: ParsableArguments {
     help: ArgumentHelp(
       "fp32 masters: of the rounded parameters, as DeepSpeed makes them, or of the source.",
       valueName: "masters"))
-  var masters: MegatronModel.Masters = .parameters
+  var masters: Parameter.Masters = .parameters
 
   @Option(
     help: ArgumentHelp("As data_types.grad_accum_dtype of the DeepSpeed configuration.", valueName: "dtype"))
@@ -100,6 +114,7 @@ struct CheckpointOptions: ParsableArguments {
 
   /// The checkpoint of the model in `directory`. Reads headers, no tensor data.
   func checkpoint(of directory: HuggingFaceDirectory) throws -> Checkpoint {
+    if layout.flavor == .hf { return try transformersCheckpoint(of: directory) }
     let arguments = try run.trainArguments.map { try MegatronArguments(textOrFile: $0) }
     let model = try MegatronModel(
       directory, layout: try parallelLayout(directory, arguments),
@@ -108,6 +123,30 @@ struct CheckpointOptions: ParsableArguments {
         arguments?.int("make_vocab_size_divisible_by"), 128),
       vocabularyFilling: layout.vocabPadding,
       untie: layout.untieEmbeddingsAndOutputWeights, masters: run.masters)
+    return try Checkpoint(model, run: try runArguments(arguments, model), try options())
+  }
+
+  /// `--flavor hf`. Options of Megatron's are refused.
+  private func transformersCheckpoint(of directory: HuggingFaceDirectory) throws -> Checkpoint {
+    for (option, isGiven) in [
+      ("--train-args", run.trainArguments != nil), ("--universal-checkpoint", run.universalCheckpoint),
+      ("--make-vocab-size-divisible-by", layout.makeVocabSizeDivisibleBy != nil),
+      ("--untie-embeddings-and-output-weights", layout.untieEmbeddingsAndOutputWeights),
+      ("--ds-fused-adam", run.fusedAdam), ("--optimizer", run.optimizer ?? "adamw" != "adamw"),
+    ] where isGiven {
+      throw LayoutError.notInFlavor(option: option, flavor: "hf")
+    }
+    let parallel = try ParallelLayout(
+      tp: layout.tp ?? 1, pp: layout.pp ?? 1, dp: layout.dp, zeroStage: layout.zeroStage ?? 1,
+      dtype: try parameterDType(directory, nil), engine: layout.pp ?? 1 > 1 ? .pipeline : .noPipeline)
+    let model = try HuggingFaceModel(
+      directory, layout: parallel, order: try layout.parameterOrder.map { try ParameterOrder(path: $0) },
+      masters: run.masters)
+    return try Checkpoint(model, try options())
+  }
+
+  /// What every flavor's checkpoint holds beside the model.
+  private func options() throws -> Checkpoint.Options {
     var configuration = try run.deepSpeedConfiguration.map { try DeepSpeedConfiguration(path: $0) } ?? .init()
     if let dtype = run.gradAccumDtype { try configuration.setGradAccumDType(dtype) }
     if let size = run.subGroupSize { try configuration.setSubGroupSize(size) }
@@ -116,7 +155,7 @@ struct CheckpointOptions: ParsableArguments {
     options.deepSpeedConfiguration = configuration
     options.hasZeroMoments = run.moments == .zeros
     options.isUniversal = run.universalCheckpoint
-    return try Checkpoint(model, run: try runArguments(arguments, model), options)
+    return options
   }
 
   private func runArguments(_ arguments: MegatronArguments?, _ model: MegatronModel) throws -> RunArguments {
@@ -174,11 +213,11 @@ struct CheckpointOptions: ParsableArguments {
     case "fp16": return .float16
     case "fp32": return .float32
     case .some(let name): throw .dtype(name)
-    case nil: return directory.configuration.dtype ?? .bfloat16
+    case nil: return directory.dtype ?? .bfloat16
     }
   }
 }
 
 extension PaddedVocabulary.Filling: ExpressibleByArgument {}
 extension AcceleratorKind: ExpressibleByArgument {}
-extension MegatronModel.Masters: ExpressibleByArgument {}
+extension Parameter.Masters: ExpressibleByArgument {}

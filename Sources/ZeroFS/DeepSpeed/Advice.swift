@@ -1,7 +1,7 @@
 /// What a user should know of a checkpoint before loading it: things that are served as asked and still surprise.
-extension Checkpoint {
+extension MegatronClient {
   /// How MDS loads it: the flags, and what it takes from the checkpoint instead of from its command line.
-  public var loading: [String] {
+  var loading: [String] {
     let needed = run.isGiven ? "" : " with --no-load-rng --override-opt_param-scheduler"
     var lines: [String] = []
     if model.layout.zeroStage < 3 { lines.append("weights only: --load with --finetune") }
@@ -14,8 +14,8 @@ extension Checkpoint {
     return lines
   }
 
-  public var warnings: [String] {
-    let (c, layout) = (model.configuration, model.layout)
+  var warnings: [String] {
+    let c = model.configuration
     var warnings: [String] = []
     if let scaling = c.ropeScaling {
       warnings.append(

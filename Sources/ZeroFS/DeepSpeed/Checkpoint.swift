@@ -1,7 +1,7 @@
 import Glibc
 
 /// The files of a checkpoint, named as DeepSpeed and MDS name them (DeepSpeed `runtime/engine.py`: `_get_ckpt_name`,
-/// `_get_zero_ckpt_name`; `runtime/pipe/module.py`: `ckpt_layer_path`; MDS `megatron/checkpointing.py`).
+/// `_get_zero_ckpt_name`).
 public struct Checkpoint: Sendable {
   /// What a checkpoint holds beside the model, and how.
   public struct Options: Sendable {
@@ -16,46 +16,53 @@ public struct Checkpoint: Sendable {
     public init() {}
   }
 
-  public let model: MegatronModel
-  public let run: RunArguments
-  let state: MegatronState
-  let settings: OptimizerSettings
-  private let isUniversal: Bool
+  private let client: any CheckpointClient
 
+  /// The checkpoint of a Megatron-DeepSpeed run.
+  ///
   /// - Throws: `LayoutError` for a negative iteration, `RunError` for an optimizer that isn't served.
   public init(_ model: MegatronModel, run: RunArguments, _ options: Options = Options()) throws {
     guard options.iteration >= 0 else { throw LayoutError.iteration(options.iteration) }
-    self.model = model
-    self.run = run
-    state = MegatronState(model: model, run: run, iteration: options.iteration)
-    settings = try OptimizerSettings(
-      run, layout: model.layout, configuration: options.deepSpeedConfiguration,
-      moments: options.hasZeroMoments ? .zeros : .none)
-    isUniversal = options.isUniversal
+    client = MegatronClient(
+      state: MegatronState(model: model, run: run, iteration: options.iteration),
+      settings: try OptimizerSettings(
+        run, layout: model.layout, configuration: options.deepSpeedConfiguration,
+        moments: options.hasZeroMoments ? .zeros : .none),
+      isUniversal: options.isUniversal)
   }
 
-  private var layout: ParallelLayout { model.layout }
+  /// The checkpoint of a script that trains a model of transformers.
+  ///
+  /// - Throws: `LayoutError` for a negative iteration.
+  public init(_ model: HuggingFaceModel, _ options: Options = Options()) throws {
+    guard options.iteration >= 0 else { throw LayoutError.iteration(options.iteration) }
+    client = TransformersClient(
+      model: model, step: options.iteration,
+      settings: OptimizerSettings(
+        adamW: model.layout, configuration: options.deepSpeedConfiguration,
+        moments: options.hasZeroMoments ? .zeros : .none))
+  }
+
+  public var layout: ParallelLayout { client.layout }
+  public var summary: ModelSummary { client.summary }
+
+  /// How a run loads it: flags, and what it takes from the checkpoint instead of from its command line.
+  public var loading: [String] { client.loading }
+
+  /// Things that are served as asked and may still surprise.
+  public var warnings: [String] { client.warnings }
 
   /// The directory of the files: `global_step0`.
-  public var tag: String { "global_step\(state.iteration)" }
+  public var tag: String { "global_step\(client.step)" }
 
   public func tree(modified: timespec) -> FileTree {
-    var entries = [
-      FileTree.Entry("latest") { [tag] in VirtualFile(tag) },
-      FileTree.Entry("latest_checkpointed_iteration.txt") { [state] in VirtualFile("\(state.iteration)") },
-      FileTree.Entry("lr_state_dict.yaml") { [state, run] in
-        VirtualFile("iteration: \(state.iteration)\nlr: \(run.double("lr").map { "\($0)" } ?? "null")\n")
-      },
-    ]
-    if isUniversal {
-      entries += UniversalCheckpoint(state: state, settings: settings, tag: tag + "_universal").entries()
-    }
+    var entries = [FileTree.Entry("latest") { [tag] in VirtualFile(tag) }] + client.ownFiles(tag: tag)
     for pp in 0..<layout.pp {
       for tp in 0..<layout.tp {
         for dp in modelStateRanks {
           entries.append(
-            archive(modelStateName(tp: tp, pp: pp, dp: dp)) { [self] in
-              ModelState(tp: tp, pp: pp, dp: dp, state: state, settings: settings).value()
+            archive(modelStateName(tp: tp, pp: pp, dp: dp)) { [client] in
+              client.modelState(tp: tp, pp: pp, dp: dp)
             })
         }
         for dp in partitionedRanks {
@@ -64,15 +71,7 @@ public struct Checkpoint: Sendable {
               optimizerStates(tp: tp, pp: pp, dp: dp)
             })
         }
-        for module in layerFiles(of: pp) {
-          entries.append(
-            archive(layerName(module, tp: tp)) { [self] in
-              .orderedDict(
-                model.parameters(of: module, tp: tp).map {
-                  ($0.name, .tensor($0.tensor, requiresGrad: false))
-                })
-            })
-        }
+        for file in client.layerFiles(tp: tp, pp: pp) { entries.append(archive(file.name, file.contents)) }
       }
     }
     return FileTree(entries, modified: modified)
@@ -80,9 +79,10 @@ public struct Checkpoint: Sendable {
 
   /// DeepSpeed `runtime/engine.py`: `_save_zero_checkpoint`.
   private func optimizerStates(tp: Int, pp: Int, dp: Int) -> PickleValue {
-    .dict([
+    let settings = client.settings
+    return .dict([
       "optimizer_state_dict": OptimizerState(
-        model.parameters(tp: tp, pp: pp), layout: layout, settings: settings
+        client.groups(tp: tp, pp: pp), layout: layout, settings: settings
       )
       .value(dp: dp),
       "ds_config": settings.configuration.value(layout),
@@ -92,7 +92,7 @@ public struct Checkpoint: Sendable {
 
   /// The files that a model-parallel rank loads its parameters from.
   func modelStatePaths(tp: Int, pp: Int) -> [String] {
-    ([modelStateName(tp: tp, pp: pp, dp: 0)] + layerFiles(of: pp).map { layerName($0, tp: tp) }).map(path)
+    ([modelStateName(tp: tp, pp: pp, dp: 0)] + client.layerFiles(tp: tp, pp: pp).map(\.name)).map(path)
   }
 
   /// The optimizer files of a model-parallel rank, by data-parallel rank.
@@ -101,16 +101,10 @@ public struct Checkpoint: Sendable {
   }
 
   /// The data-parallel ranks that write a part of the optimizer's state.
-  private var partitionedRanks: Range<Int> { 0..<(settings.wrapper.isPartitioned ? layout.dp : 0) }
+  private var partitionedRanks: Range<Int> { 0..<(client.settings.wrapper.isPartitioned ? layout.dp : 0) }
 
   /// The data-parallel ranks that write model states: at stage 3 each, else the first for all.
   private var modelStateRanks: Range<Int> { 0..<(layout.zeroStage == 3 ? layout.dp : 1) }
-
-  /// A tied embedding is in the first stage's file only; the last stage gets it by a broadcast after loading.
-  private func layerFiles(of pp: Int) -> [MegatronModule] {
-    guard layout.engine == .pipeline else { return [] }
-    return model.partition.modules(of: pp, tied: model.isTied).filter { $0 != .embedding || pp == 0 }
-  }
 
   private func modelStateName(tp: Int, pp: Int, dp: Int) -> String {
     // Never with the bf16_ of the optimizer's files.
@@ -121,12 +115,8 @@ public struct Checkpoint: Sendable {
     "\(layout.dtype == .bfloat16 ? "bf16_" : "")zero_pp_rank_\(dp)_mp_rank_\(rank(tp, pp))_optim_states"
   }
 
-  private func layerName(_ module: MegatronModule, tp: Int) -> String {
-    "layer_\(Checkpoint.twoDigits(model.pipelineIndex(module)))-model_\(Checkpoint.twoDigits(tp))-model_states"
-  }
-
   private func rank(_ tp: Int, _ pp: Int) -> String {
-    Checkpoint.twoDigits(layout.modelParallelRank(tp: tp, pp: pp))
+    String.twoDigits(layout.modelParallelRank(tp: tp, pp: pp))
   }
 
   private func path(_ name: String) -> String { "\(tag)/\(name).pt" }
@@ -134,7 +124,4 @@ public struct Checkpoint: Sendable {
   private func archive(_ name: String, _ value: @escaping @Sendable () -> PickleValue) -> FileTree.Entry {
     FileTree.Entry(path(name)) { TorchArchive(value(), name: name).file() }
   }
-
-  /// `"{:02d}".format(number)`.
-  private static func twoDigits(_ number: Int) -> String { number < 10 ? "0\(number)" : "\(number)" }
 }

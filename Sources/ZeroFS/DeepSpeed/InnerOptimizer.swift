@@ -1,4 +1,4 @@
-/// The optimizer that MDS makes and DeepSpeed wraps (MDS `megatron/optimizer/__init__.py`: `get_megatron_optimizer`).
+/// The optimizer that the client makes and DeepSpeed wraps (MDS `megatron/optimizer/__init__.py`: `get_megatron_optimizer`).
 public enum InnerOptimizer: Sendable, Equatable {
   /// `torch.optim.Adam`: weight decay is added to the gradient.
   case adam
@@ -22,14 +22,16 @@ public enum InnerOptimizer: Sendable, Equatable {
 
   /// The entry of `group` in `param_groups` (`torch/optim/adam.py`: `Adam.__init__`; DeepSpeed `ops/adam/fused_adam.py`).
   func group(_ group: ParameterGroup, _ settings: OptimizerSettings, parameters: Range<Int>) -> PickleValue {
-    let head: [(String, PickleValue)] = [
-      ("name", .string(group.name)),
-      ("wd_mult", .float(group.weightDecayMultiplier)),
-      ("lr_mult", .float(group.learningRateMultiplier)),
-      ("lr", .float(settings.initialLearningRate)),
-    ]
+    let megatron: [(String, PickleValue)] =
+      group.megatron.map {
+        [
+          ("name", .string($0.name)), ("wd_mult", .float($0.weightDecayMultiplier)),
+          ("lr_mult", .float($0.learningRateMultiplier)),
+        ]
+      } ?? []
+    let head = megatron + [("lr", .float(settings.initialLearningRate))]
     let betas = PickleValue.tuple([.float(settings.betas.0), .float(settings.betas.1)])
-    let decay = PickleValue.float(settings.initialWeightDecay * group.weightDecayMultiplier)
+    let decay = PickleValue.float(settings.initialWeightDecay * (group.megatron?.weightDecayMultiplier ?? 1))
     let middle: [(String, PickleValue)] =
       switch self {
       case .adam, .adamW:

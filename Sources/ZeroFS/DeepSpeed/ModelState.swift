@@ -1,6 +1,5 @@
-/// `mp_rank_MM_model_states.pt`, and at ZeRO stage 3 `zero_pp_rank_D_mp_rank_MM_model_states.pt`: what the engine knows of a
-/// rank (DeepSpeed `runtime/engine.py`:
-/// `DeepSpeedEngine._save_checkpoint`), with MDS's own entries behind (`megatron/checkpointing.py`: `save_checkpoint`).
+/// `mp_rank_MM_model_states.pt`, and at ZeRO stage 3 `zero_pp_rank_D_mp_rank_MM_model_states.pt`, of an MDS run: what the engine
+/// knows of a rank, with MDS's own entries behind (MDS `megatron/checkpointing.py`: `save_checkpoint`).
 struct ModelState: Sendable {
   let tp: Int
   let pp: Int
@@ -14,37 +13,16 @@ struct ModelState: Sendable {
 
   func value() -> PickleValue {
     let parameters = model.parameters(tp: tp, pp: pp)
-    let usesZero = layout.zeroStage > 0
-    let optimizer: PickleValue =
-      usesZero ? .none : OptimizerState(parameters, layout: layout, settings: settings).value(dp: dp)
-    let frozen: PickleValue = layout.zeroStage > 1 ? .orderedDict([]) : .none
+    let isPipeline = layout.engine == .pipeline
+    let engine = EngineState(
+      layout: layout, settings: settings,
+      groups: ParameterGroup.megatron(parameters, zeroStage: layout.zeroStage), dp: dp,
+      step: state.iteration, module: isPipeline ? .none : module(parameters),
+      bufferNames: isPipeline ? [] : ["language_model.rotary_pos_emb.inv_freq"], sharedParameters: [],
+      learningRateScheduler: state.learningRateScheduler)
     let configuration = settings.configuration.value(layout)
     return .dict(
-      [
-        ("module", layout.engine == .pipeline ? .none : module(parameters)),
-        (
-          "buffer_names",
-          .list(layout.engine == .pipeline ? [] : [.string("language_model.rotary_pos_emb.inv_freq")])
-        ),
-        ("optimizer", optimizer),
-        ("param_shapes", usesZero ? parameterShapes(parameters) : .none),
-        ("frozen_param_shapes", frozen),
-        ("shared_params", usesZero ? .dict([:]) : .none),
-        ("frozen_param_fragments", frozen),
-        ("lr_scheduler", state.learningRateScheduler),
-        ("data_sampler", .none),
-        ("random_ltd", .none),
-        ("skipped_steps", .int(0)),
-        ("global_steps", .int(state.iteration)),
-        ("global_samples", .int(0)),
-        ("dp_world_size", .int(layout.dp)),
-        ("mp_world_size", .int(layout.modelParallelSize)),
-        (
-          "checkpoint_parallel_dimensions",
-          .dict(["pp_degree": .int(layout.pp), "tp_degree": .int(layout.tp)])
-        ),
-        ("ds_config", configuration),
-        ("ds_version", .string(settings.deepSpeedVersion)),
+      engine.members + [
         ("universal_checkpoint_info", UniversalCheckpointInfo(model).value),
         ("args", state.arguments(tp: tp, pp: pp, dp: dp, deepSpeedConfiguration: configuration)),
         ("checkpoint_version", .float(3)),
@@ -54,21 +32,9 @@ struct ModelState: Sendable {
       ])
   }
 
-  /// Names and shapes by parameter group, at stage 3 by sub-group (`DeepSpeedEngine._get_zero_param_shapes`).
-  private func parameterShapes(_ parameters: [MegatronParameter]) -> PickleValue {
-    let groups =
-      layout.zeroStage == 3
-      ? ZeroStage3Partition(
-        parameters, dp: dp, of: layout.dp, subGroupSize: settings.configuration.subGroupSize
-      )
-      .subGroups.map(\.parameters)
-      : ParameterGroup.groups(of: parameters, zeroStage: layout.zeroStage).map(\.parameters)
-    return .list(groups.map { .orderedDict($0.map { ($0.name, .size($0.tensor.shape)) }) })
-  }
-
   /// The nested dictionaries of `GPTModel.state_dict_for_save_checkpoint` (MDS `megatron/model/language_model.py`:
   /// `TransformerLanguageModel.state_dict_for_save_checkpoint`). At stage 3 the parameters are elsewhere, and the tensors empty.
-  private func module(_ parameters: [MegatronParameter]) -> PickleValue {
+  private func module(_ parameters: [Parameter]) -> PickleValue {
     var embedding: [(String, PickleValue)] = []
     var encoder: [(String, PickleValue)] = []
     var outputLayer: [(String, PickleValue)] = []

@@ -35,4 +35,15 @@ struct OptimizerSettings: Sendable {
     clipGrad = run.double("clip_grad") ?? 1
     self.configuration = configuration
   }
+
+  /// `torch.optim.AdamW(model.parameters())`, with torch's defaults.
+  init(adamW layout: ParallelLayout, configuration: DeepSpeedConfiguration, moments: Moments) {
+    inner = .adamW
+    wrapper = OptimizerWrapper(layout, inner: inner, accumulatesInFloat32: configuration.accumulatesInFloat32)
+    self.moments = moments
+    (initialLearningRate, initialWeightDecay) = (1e-3, 1e-2)
+    (betas, eps) = ((0.9, 0.999), 1e-8)
+    clipGrad = 1
+    self.configuration = configuration
+  }
 }

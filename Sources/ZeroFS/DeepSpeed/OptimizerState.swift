@@ -4,10 +4,10 @@ struct OptimizerState: Sendable {
   let settings: OptimizerSettings
   let groups: [ParameterGroup]
 
-  init(_ parameters: [MegatronParameter], layout: ParallelLayout, settings: OptimizerSettings) {
+  init(_ groups: [ParameterGroup], layout: ParallelLayout, settings: OptimizerSettings) {
     self.layout = layout
     self.settings = settings
-    groups = ParameterGroup.groups(of: parameters, zeroStage: layout.zeroStage)
+    self.groups = groups
   }
 
   /// `optimizer.state_dict()` as data-parallel rank `dp` saves it.
@@ -45,16 +45,17 @@ struct OptimizerState: Sendable {
 
   /// DeepSpeed `runtime/zero/stage3.py`: `DeepSpeedZeroOptimizer_Stage3._rigid_state_dict`.
   private func zeroStage3(dp: Int) -> PickleValue {
-    let partition = ZeroStage3Partition(
-      groups.flatMap(\.parameters), dp: dp, of: layout.dp, subGroupSize: settings.configuration.subGroupSize)
+    let partitions = ZeroStage3Partition.partitions(
+      of: groups, dp: dp, of: layout.dp, subGroupSize: settings.configuration.subGroupSize)
+    let masters = partitions.map { $0.subGroups.map(\.master) }
     return .dict([
       "zero_stage": zeroStage,
       "loss_scaler": lossScaler,
       "dynamic_loss_scale": .bool(layout.dtype == .float16),
       "overflow": .bool(false),
       "partition_count": .int(layout.dp),
-      "optimizer_state_dict": inner([partition.subGroups.map(\.master.shape)]),
-      "fp32_flat_groups": .list(partition.subGroups.map { .tensor($0.master, requiresGrad: true) }),
+      "optimizer_state_dict": inner(masters.map { $0.map(\.shape) }),
+      "fp32_flat_groups": .list(masters.joined().map { .tensor($0, requiresGrad: true) }),
     ])
   }
 

@@ -1,28 +1,35 @@
 /// One of the optimizer's parameter groups.
 struct ParameterGroup: Sendable {
-  /// As MDS names it: `wd_no_scale_lr`.
-  let name: String
-  /// Factors on weight decay and learning rate.
-  let weightDecayMultiplier: Double
-  let learningRateMultiplier = 1.0
+  /// What MDS adds to a group of torch's.
+  struct Megatron: Sendable {
+    /// `wd_no_scale_lr`.
+    let name: String
+    /// Factors on weight decay and learning rate.
+    let weightDecayMultiplier: Double
+    let learningRateMultiplier = 1.0
+  }
+
+  /// `nil` in a group of another client.
+  let megatron: Megatron?
   /// In `named_parameters()` order.
-  let parameters: [MegatronParameter]
+  let parameters: [Parameter]
 
   /// MDS `megatron/optimizer/__init__.py`: `get_param_groups`: weights first, then biases and norms, which don't decay. An
   /// empty group is left out.
   ///
   /// At ZeRO stage 3 there is one group, which doesn't decay: under `zero.Init` every parameter has shape (0,), so that
   /// MDS takes all of them for norms.
-  static func groups(of parameters: [MegatronParameter], zeroStage: Int) -> [ParameterGroup] {
-    func isWithoutDecay(_ parameter: MegatronParameter) -> Bool {
+  static func megatron(_ parameters: [Parameter], zeroStage: Int) -> [ParameterGroup] {
+    func isWithoutDecay(_ parameter: Parameter) -> Bool {
       zeroStage == 3 || parameter.isWithoutWeightDecay
     }
     return [
       ParameterGroup(
-        name: "wd_no_scale_lr", weightDecayMultiplier: 1,
+        megatron: Megatron(name: "wd_no_scale_lr", weightDecayMultiplier: 1),
         parameters: parameters.filter { !isWithoutDecay($0) }),
       ParameterGroup(
-        name: "no_wd_no_scale_lr", weightDecayMultiplier: 0, parameters: parameters.filter(isWithoutDecay)),
+        megatron: Megatron(name: "no_wd_no_scale_lr", weightDecayMultiplier: 0),
+        parameters: parameters.filter(isWithoutDecay)),
     ].filter { !$0.parameters.isEmpty }
   }
 }

@@ -2,15 +2,6 @@ import Glibc
 
 /// What a checkpoint consists of: the answer of `zerofs plan`.
 public struct PlanReport: Encodable, Sendable {
-  struct Model: Encodable {
-    let type: String
-    let layers: Int
-    let hiddenSize: Int
-    let vocabularySize: Int
-    let paddedVocabularySize: Int
-    let isTied: Bool
-  }
-
   struct Layout: Encodable {
     let tp: Int
     let pp: Int
@@ -39,7 +30,7 @@ public struct PlanReport: Encodable, Sendable {
     let optimizerStates: Int
   }
 
-  let model: Model
+  let model: ModelSummary
   let layout: Layout
   let files: [File]
   let ranks: [Rank]
@@ -48,10 +39,8 @@ public struct PlanReport: Encodable, Sendable {
   public let warnings: [String]
 
   public init(_ checkpoint: Checkpoint, modified: timespec) {
-    let (m, l) = (checkpoint.model, checkpoint.model.layout)
-    model = Model(
-      type: m.configuration.modelType, layers: m.configuration.layers, hiddenSize: m.configuration.hiddenSize,
-      vocabularySize: m.vocabulary.size, paddedVocabularySize: m.vocabulary.padded, isTied: m.isTied)
+    let l = checkpoint.layout
+    model = checkpoint.summary
     layout = Layout(
       tp: l.tp, pp: l.pp, dp: l.dp, zeroStage: l.zeroStage, dtype: l.dtype.torchName,
       engine: l.engine == .pipeline ? "pipeline" : "no-pipeline", worldSize: l.worldSize)
@@ -75,10 +64,7 @@ public struct PlanReport: Encodable, Sendable {
 
   public var text: String {
     var lines = [
-      "\(model.type): \(model.layers) layers, hidden size \(model.hiddenSize), vocabulary \(model.vocabularySize)"
-        + (model.paddedVocabularySize == model.vocabularySize
-          ? "" : " (padded to \(model.paddedVocabularySize))")
-        + (model.isTied ? ", tied embeddings" : ""),
+      modelLine,
       "TP \(layout.tp) × PP \(layout.pp) × DP \(layout.dp) = \(layout.worldSize) ranks, ZeRO \(layout.zeroStage), "
         + "\(layout.dtype), \(layout.engine) engine",
       "",
@@ -92,6 +78,18 @@ public struct PlanReport: Encodable, Sendable {
           + "optimizer states \(Self.human(rank.optimizerStates)) on each of \(layout.dp)")
     }
     return (lines + loading).joined(separator: "\n")
+  }
+
+  private var modelLine: String {
+    var facts: [String] = []
+    if let layers = model.layers { facts.append("\(layers) layers") }
+    if let size = model.hiddenSize { facts.append("hidden size \(size)") }
+    if let size = model.vocabularySize {
+      let padded = model.paddedVocabularySize ?? size
+      facts.append("vocabulary \(size)" + (padded == size ? "" : " (padded to \(padded))"))
+    }
+    if model.isTied { facts.append("tied embeddings") }
+    return "\(model.type): " + facts.joined(separator: ", ")
   }
 
   private static func right(_ text: String, _ width: Int) -> String {

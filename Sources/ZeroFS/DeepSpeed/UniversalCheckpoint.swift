@@ -22,7 +22,7 @@ struct UniversalCheckpoint: Sendable {
   }
 
   /// The master weight, and the moments where they are asked for.
-  private func parts(of parameter: MegatronParameter) -> [(name: String, tensor: TensorExpression)] {
+  private func parts(of parameter: Parameter) -> [(name: String, tensor: TensorExpression)] {
     let moments = TensorExpression.zeros(parameter.master.shape, .float32)
     return [("fp32", parameter.master)]
       + (settings.moments == .zeros ? [("exp_avg", moments), ("exp_avg_sq", moments)] : [])
@@ -30,7 +30,7 @@ struct UniversalCheckpoint: Sendable {
 
   /// One file of a parameter: the tensor, and how it is cut. The markers are there whatever the layout: without `cat_dim` a
   /// row-parallel weight would be cut along the wrong dimension, in silence.
-  private func content(_ parameter: MegatronParameter, _ tensor: TensorExpression) -> PickleValue {
+  private func content(_ parameter: Parameter, _ tensor: TensorExpression) -> PickleValue {
     var members: [(String, PickleValue)] = [("param", .tensor(tensor, requiresGrad: false))]
     let name = parameter.name
     if ["word_embeddings.weight", "lm_head.weight", "output_layer.weight"].contains(where: name.hasSuffix) {
@@ -47,7 +47,7 @@ struct UniversalCheckpoint: Sendable {
 
   /// An empty entry for each of the optimizer's groups: the run's own settings stay. With no entries nothing at all is loaded.
   private func optimizerState() -> PickleValue {
-    let groups = ParameterGroup.groups(of: model.wholeParameters(), zeroStage: 1)
+    let groups = ParameterGroup.megatron(model.wholeParameters(), zeroStage: 1)
     return .dict([
       "param_groups": .list(groups.map { _ in .dict([:]) }), "ds_version": .string(settings.deepSpeedVersion),
     ])

@@ -3,17 +3,24 @@
 /// `Init._partition_param`; `runtime/zero/stage3.py`: `_create_fp16_sub_groups`).
 struct ZeroStage3Partition: Sendable {
   struct SubGroup: Sendable {
-    let parameters: [MegatronParameter]
+    let parameters: [Parameter]
     /// The fp32 masters of the rank's slices in a row.
     let master: TensorExpression
   }
 
   let subGroups: [SubGroup]
 
+  /// One for each of the optimizer's groups.
+  static func partitions(of groups: [ParameterGroup], dp: Int, of size: Int, subGroupSize: Int)
+    -> [ZeroStage3Partition]
+  {
+    groups.map { ZeroStage3Partition($0.parameters, dp: dp, of: size, subGroupSize: subGroupSize) }
+  }
+
   /// - Parameter subGroupSize: a sub-group is closed once it holds this many of the rank's elements.
-  init(_ parameters: [MegatronParameter], dp: Int, of size: Int, subGroupSize: Int) {
+  init(_ parameters: [Parameter], dp: Int, of size: Int, subGroupSize: Int) {
     var subGroups: [SubGroup] = []
-    var members: [MegatronParameter] = []
+    var members: [Parameter] = []
     var slices: [TensorExpression] = []
     var count = 0
     for (index, parameter) in parameters.enumerated() {

@@ -6,7 +6,8 @@ import Glibc
 public struct HuggingFaceDirectory: Sendable {
   /// As given by the user.
   public let path: String
-  public let configuration: ModelConfiguration
+  /// `config.json`, of any model.
+  let configurationFile: ConfigurationFile
   /// The safetensors files, by path.
   public let files: [SourceFile]
   private let tensors: [String: Located]
@@ -20,7 +21,7 @@ public struct HuggingFaceDirectory: Sendable {
   // swift-format-ignore: AlwaysUseLowerCamelCase
   private struct Index: Decodable { let weight_map: [String: String] }
 
-  /// - Throws: `SourceError`, or `ModelError` for a model type that can't be served.
+  /// - Throws: `SourceError`.
   public init(path: String) throws {
     self.path = path
     var status = stat()
@@ -30,9 +31,7 @@ public struct HuggingFaceDirectory: Sendable {
     guard status.st_mode & S_IFMT == S_IFDIR else {
       throw SourceError.unreadable(path: path, why: "not a directory")
     }
-    let configurationPath = path + "/config.json"
-    configuration = try ModelConfiguration(
-      json: try HuggingFaceDirectory.contents(of: configurationPath), path: configurationPath)
+    configurationFile = try ConfigurationFile(path: path + "/config.json")
 
     let single = path + "/model.safetensors"
     let index = path + "/model.safetensors.index.json"
@@ -94,6 +93,23 @@ public struct HuggingFaceDirectory: Sendable {
       throw .wrongDType(tensor: name, path: file.path, dtype: tensor.dtype)
     }
     return TensorExpression(source: file, offset: tensor.offset, shape: shape, dtype: dtype)
+  }
+
+  /// The tensor `name` in the shape that its file gives it.
+  func tensor(_ name: String) throws(SourceError) -> TensorExpression {
+    try tensor(name, shape: tensors[name]?.tensor.shape ?? [])
+  }
+
+  func holds(_ name: String) -> Bool { tensors[name] != nil }
+
+  /// The dtype that the model was saved in, as `config.json` says.
+  public var dtype: DType? { configurationFile.dtype }
+
+  /// What Megatron's model families need of `config.json`.
+  ///
+  /// - Throws: `ModelError.unknownModelType`, `SourceError.malformedJSON`.
+  public var configuration: ModelConfiguration {
+    get throws { try ModelConfiguration(json: configurationFile.contents, path: configurationFile.path) }
   }
 
   /// Names of all tensors.

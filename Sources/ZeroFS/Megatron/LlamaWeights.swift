@@ -14,8 +14,7 @@ struct LlamaWeights: Sendable {
   }
 
   /// Finds every tensor and checks its shape; tensors that the model has no place for are refused.
-  init(_ directory: HuggingFaceDirectory) throws(SourceError) {
-    let c = directory.configuration
+  init(_ directory: HuggingFaceDirectory, _ c: ModelConfiguration) throws(SourceError) {
     configuration = c
     var known: Set<String> = []
     func tensor(_ name: String, _ shape: [Int]) throws(SourceError) -> TensorExpression {

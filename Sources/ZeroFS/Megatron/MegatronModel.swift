@@ -1,17 +1,3 @@
-/// A parameter of one model-parallel rank.
-public struct MegatronParameter: Sendable {
-  /// As in `named_parameters()` of the engine's model: `3.mlp.dense_4h_to_h.weight`,
-  /// `language_model.encoder.layers.1.mlp.dense_4h_to_h.weight`.
-  public let name: String
-  /// In the dtype that the run trains in.
-  public let tensor: TensorExpression
-  /// The fp32 weight that the optimizer updates, of the same shape.
-  public let master: TensorExpression
-
-  /// Exempt from weight decay (MDS `megatron/optimizer/__init__.py`: `get_param_groups`): biases and everything 1-D.
-  var isWithoutWeightDecay: Bool { name.hasSuffix(".bias") || tensor.shape.count == 1 }
-}
-
 /// The model as a run with a given layout holds it.
 public struct MegatronModel: Sendable {
   public let configuration: ModelConfiguration
@@ -20,25 +6,17 @@ public struct MegatronModel: Sendable {
   /// Whether the output layer shares the embedding's parameter (no `--untie-embeddings-and-output-weights`).
   public let isTied: Bool
   let partition: PipelinePartition
-  private let masters: Masters
+  private let masters: Parameter.Masters
   private let weights: LlamaWeights
   private let known = RankParameters()
-
-  /// Where the optimizer's fp32 weights come from.
-  public enum Masters: String, Sendable, CaseIterable {
-    /// The parameters, rounded to the run's dtype and widened again: what DeepSpeed makes of a model when it starts.
-    case parameters
-    /// The source, in all its precision: of use for an fp32 model in a bf16 or fp16 run.
-    case source
-  }
 
   /// - Throws: `ModelError`, `LayoutError`, `SourceError`.
   public init(
     _ directory: HuggingFaceDirectory, layout: ParallelLayout, vocabularyDivisor: Int = 128,
     vocabularyFilling: PaddedVocabulary.Filling = .zero, untie: Bool = false,
-    masters: Masters = .parameters
+    masters: Parameter.Masters = .parameters
   ) throws {
-    let c = directory.configuration
+    let c = try directory.configuration
     guard let family = ModelFamily(modelType: c.modelType) else {
       throw ModelError.unknownModelType(c.modelType, path: directory.path)
     }
@@ -64,22 +42,20 @@ public struct MegatronModel: Sendable {
     isTied = c.tieWordEmbeddings && !untie
     partition = PipelinePartition(layers: c.layers, stages: layout.pp)
     self.masters = masters
-    weights = try LlamaWeights(directory)
+    weights = try LlamaWeights(directory, c)
   }
 
   /// The parameters of `module`, relative to it, in `named_parameters()` order.
-  func parameters(of module: MegatronModule, tp: Int) -> [MegatronParameter] {
+  func parameters(of module: MegatronModule, tp: Int) -> [Parameter] {
     weights.parameters(of: module, tp: tp, size: layout.tp, vocabulary: vocabulary).map(parameter)
   }
 
-  private func parameter(_ name: String, _ source: TensorExpression) -> MegatronParameter {
-    let tensor = source.cast(to: layout.dtype)
-    return MegatronParameter(
-      name: name, tensor: tensor, master: (masters == .source ? source : tensor).cast(to: .float32))
+  private func parameter(_ name: String, _ source: TensorExpression) -> Parameter {
+    Parameter(name: name, source: source, dtype: layout.dtype, masters: masters)
   }
 
   /// Every parameter whole, over all tensor-parallel ranks and pipeline stages, without vocabulary padding.
-  func wholeParameters() -> [MegatronParameter] {
+  func wholeParameters() -> [Parameter] {
     PipelinePartition(layers: configuration.layers, stages: 1).modules(of: 0, tied: isTied).flatMap {
       module in
       weights.parameters(of: module, tp: 0, size: 1, vocabulary: PaddedVocabulary(unpadded: vocabulary.size))
@@ -90,11 +66,11 @@ public struct MegatronModel: Sendable {
   }
 
   /// The parameters of one rank, in `named_parameters()` order.
-  public func parameters(tp: Int, pp: Int) -> [MegatronParameter] {
+  public func parameters(tp: Int, pp: Int) -> [Parameter] {
     known.parameters(of: layout.modelParallelRank(tp: tp, pp: pp)) {
       partition.modules(of: pp, tied: isTied).flatMap { module in
         parameters(of: module, tp: tp).map {
-          MegatronParameter(name: qualifiedName(module, $0.name), tensor: $0.tensor, master: $0.master)
+          Parameter(name: qualifiedName(module, $0.name), tensor: $0.tensor, master: $0.master)
         }
       }
     }

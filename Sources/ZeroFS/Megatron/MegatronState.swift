@@ -41,7 +41,7 @@ struct MegatronState: Sendable {
   }
 
   /// The list of generators' states; one entry, as without `--data-parallel-random-init`.
-  func randomState(tp: Int, pp: Int, dp: Int, parameters: [MegatronParameter]) -> PickleValue {
+  func randomState(tp: Int, pp: Int, dp: Int, parameters: [Parameter]) -> PickleValue {
     let draws = parameters.filter { $0.tensor.shape.count > 1 }.reduce(0) {
       $0 + RandomState.initializationDraws(elementCount: $1.tensor.count, dtype: model.layout.dtype)
     }

@@ -1,8 +1,12 @@
-/// A model that Megatron-DeepSpeed can't express.
+/// A model that the run's client, Megatron-DeepSpeed or transformers, can't be served.
 public enum ModelError: Error, Equatable, Sendable, CustomStringConvertible {
   case unknownModelType(String, path: String)
   /// A feature of a known family that MDS's GPT model has no code for.
   case unsupported(feature: String, why: String, path: String)
+  /// The order of the module's parameters isn't known (`--flavor hf`).
+  case noParameterOrder(String, path: String)
+  /// The file of `--parameter-order` isn't one.
+  case parameterOrder(path: String, why: String)
 
   public var description: String {
     switch self {
@@ -11,6 +15,11 @@ public enum ModelError: Error, Equatable, Sendable, CustomStringConvertible {
         + "\(ModelFamily.allCases.map(\.rawValue).joined(separator: ", "))."
     case .unsupported(let feature, let why, let path):
       "\(path): \(feature): \(why)"
+    case .noParameterOrder(let type, let path):
+      "\(path): model_type \"\(type)\": zerofs doesn't know the order of this module's parameters, which safetensors files "
+        + "don't keep. Give --parameter-order a file with it; `zerofs mount --help` shows how to write one."
+    case .parameterOrder(let path, let why):
+      "\(path): not an order of parameters (\(why)). Write it anew as `zerofs mount --help` shows."
     }
   }
 }

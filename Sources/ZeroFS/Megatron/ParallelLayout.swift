@@ -7,6 +7,8 @@ public struct ParallelLayout: Sendable, Hashable {
   public let tp: Int
   public let pp: Int
   public let dp: Int
+  /// DeepSpeed's sequence-parallel ranks (`--ds-sequence-parallel-size`).
+  public let sp: Int
   public let zeroStage: Int
   /// Of the parameters: bf16, fp16 or fp32.
   public let dtype: DType
@@ -14,19 +16,20 @@ public struct ParallelLayout: Sendable, Hashable {
 
   /// - Throws: `LayoutError` where DeepSpeed or Megatron refuse the combination whatever the model is.
   public init(
-    tp: Int = 1, pp: Int = 1, dp: Int = 1, zeroStage: Int = 1, dtype: DType, engine: Engine = .pipeline
+    tp: Int = 1, pp: Int = 1, dp: Int = 1, sp: Int = 1, zeroStage: Int = 1, dtype: DType,
+    engine: Engine = .pipeline
   )
     throws(LayoutError)
   {
-    for (name, size) in [("--tp", tp), ("--pp", pp), ("--dp", dp)] where size < 1 || size > 1 << 20 {
+    for (name, size) in [("--tp", tp), ("--pp", pp), ("--dp", dp), ("--sp", sp)]
+    where size < 1 || size > 1 << 20 {
       throw .size(name: name, value: size)
     }
     guard (0...3).contains(zeroStage) else { throw .zeroStage(zeroStage) }
     if engine == .pipeline && zeroStage > 1 { throw .pipelineZeroStage(zeroStage) }
     if engine == .noPipeline && pp > 1 { throw .pipelineStagesWithoutPipeline(pp: pp) }
-    (self.tp, self.pp, self.dp, self.zeroStage, self.dtype, self.engine) = (
-      tp, pp, dp, zeroStage, dtype, engine
-    )
+    (self.tp, self.pp, self.dp, self.sp) = (tp, pp, dp, sp)
+    (self.zeroStage, self.dtype, self.engine) = (zeroStage, dtype, engine)
   }
 
   public var worldSize: Int { tp * pp * dp }
@@ -56,6 +59,10 @@ public enum LayoutError: Error, Equatable, Sendable, CustomStringConvertible {
   case vocabularyDivisor(Int)
   case iteration(Int)
   case alreadyUntied
+  /// A model of transformers is not cut into pieces (`--flavor hf`).
+  case wholeModel(option: String)
+  /// An option that means nothing in a flavor.
+  case notInFlavor(option: String, flavor: String)
 
   public var description: String {
     switch self {
@@ -86,6 +93,10 @@ public enum LayoutError: Error, Equatable, Sendable, CustomStringConvertible {
       "--iteration \(iteration): a number from 0 on."
     case .alreadyUntied:
       "--untie-embeddings-and-output-weights: the model's embeddings are untied already. Leave the option out."
+    case .wholeModel(let option):
+      "\(option) with --flavor hf: a model of transformers is whole on each rank. Spread it by --dp and --zero-stage."
+    case .notInFlavor(let option, let flavor):
+      "\(option) with --flavor \(flavor): there is no such thing in this kind of checkpoint. Leave the option out."
     }
   }
 }

@@ -11,9 +11,9 @@ import Testing
       }
       first += size
       let tensor = MemorySource(values).tensor([size], .float32)
-      return MegatronParameter(name: "p\(index)", tensor: tensor, master: tensor)
+      return Parameter(name: "p\(index)", tensor: tensor, master: tensor)
     }
-    return ParameterGroup(name: "g", weightDecayMultiplier: 1, parameters: parameters)
+    return ParameterGroup(megatron: nil, parameters: parameters)
   }
 
   /// The parts in a row are the group and zeros behind it, of a length that is a multiple of 2 × DP.
