@@ -1,4 +1,5 @@
 import Glibc
+import Synchronization
 
 /// The files of a checkpoint, named as DeepSpeed and MDS name them (DeepSpeed `runtime/engine.py`: `_get_ckpt_name`,
 /// `_get_zero_ckpt_name`; `runtime/pipe/module.py`: `ckpt_layer_path`; MDS `megatron/checkpointing.py`).
@@ -21,6 +22,7 @@ public struct Checkpoint: Sendable {
   let state: MegatronState
   let settings: OptimizerSettings
   private let isUniversal: Bool
+  private let optimizers = Optimizers()
 
   /// - Throws: `LayoutError` for a negative iteration, `RunError` for an optimizer that isn't served.
   public init(_ model: MegatronModel, run: RunArguments, _ options: Options = Options()) throws {
@@ -80,11 +82,11 @@ public struct Checkpoint: Sendable {
 
   /// DeepSpeed `runtime/engine.py`: `_save_zero_checkpoint`.
   private func optimizerStates(tp: Int, pp: Int, dp: Int) -> PickleValue {
-    .dict([
-      "optimizer_state_dict": OptimizerState(
-        model.parameters(tp: tp, pp: pp), layout: layout, settings: settings
-      )
-      .value(dp: dp),
+    let state = optimizers.state(of: layout.modelParallelRank(tp: tp, pp: pp)) {
+      OptimizerState(model.parameters(tp: tp, pp: pp), layout: layout, settings: settings)
+    }
+    return .dict([
+      "optimizer_state_dict": state.value(dp: dp),
       "ds_config": settings.configuration.value(layout),
       "ds_version": .string(settings.deepSpeedVersion),
     ])
@@ -137,4 +139,19 @@ public struct Checkpoint: Sendable {
 
   /// `"{:02d}".format(number)`.
   private static func twoDigits(_ number: Int) -> String { number < 10 ? "0\(number)" : "\(number)" }
+}
+
+/// The optimizer states that were asked for, by model-parallel rank: each is the start of one file for every data-parallel
+/// rank, and `ls -l` wants the sizes of all.
+private final class Optimizers: Sendable {
+  private let known = Mutex<[Int: OptimizerState]>([:])
+
+  /// What `make` returned for the rank at the first call.
+  func state(of rank: Int, _ make: () -> OptimizerState) -> OptimizerState {
+    // Not made under the lock: two threads may make the same, but none waits for another's rank.
+    if let state = known.withLock({ $0[rank] }) { return state }
+    let state = make()
+    known.withLock { $0[rank] = state }
+    return state
+  }
 }

@@ -22,7 +22,6 @@ public struct MegatronModel: Sendable {
   let partition: PipelinePartition
   private let masters: Masters
   private let weights: LlamaWeights
-  private let known = RankParameters()
 
   /// Where the optimizer's fp32 weights come from.
   public enum Masters: String, Sendable, CaseIterable {
@@ -91,11 +90,9 @@ public struct MegatronModel: Sendable {
 
   /// The parameters of one rank, in `named_parameters()` order.
   public func parameters(tp: Int, pp: Int) -> [MegatronParameter] {
-    known.parameters(of: layout.modelParallelRank(tp: tp, pp: pp)) {
-      partition.modules(of: pp, tied: isTied).flatMap { module in
-        parameters(of: module, tp: tp).map {
-          MegatronParameter(name: qualifiedName(module, $0.name), tensor: $0.tensor, master: $0.master)
-        }
+    partition.modules(of: pp, tied: isTied).flatMap { module in
+      parameters(of: module, tp: tp).map {
+        MegatronParameter(name: qualifiedName(module, $0.name), tensor: $0.tensor, master: $0.master)
       }
     }
   }
