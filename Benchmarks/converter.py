@@ -33,7 +33,7 @@ def compare(binary: Path, scratch: Path, hf: Path, oracle: Path) -> tuple[list[f
         """Wall seconds, peak MB of any of its processes, losses."""
         out, log = scratch / f"{name}.json", scratch / f"{name}.log"
         command = [sys.executable, oracle / "mds_run.py", "--hf", hf, "--tp", TP, "--pp", PP, "--out", out,
-                   "--quiet", *options]
+                   "--quiet", "--timeout", 900, *options]
         start = time.perf_counter()
         with log.open("w") as file:
             process = subprocess.Popen([*map(str, command)], stdout=file, stderr=subprocess.STDOUT)

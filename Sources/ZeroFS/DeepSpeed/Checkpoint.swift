@@ -1,4 +1,5 @@
 import Glibc
+import Synchronization
 
 /// The files of a checkpoint, named as DeepSpeed and MDS name them (DeepSpeed `runtime/engine.py`: `_get_ckpt_name`,
 /// `_get_zero_ckpt_name`).
@@ -17,6 +18,7 @@ public struct Checkpoint: Sendable {
   }
 
   private let client: any CheckpointClient
+  private let optimizers = Optimizers()
 
   /// The checkpoint of a Megatron-DeepSpeed run.
   ///
@@ -80,11 +82,11 @@ public struct Checkpoint: Sendable {
   /// DeepSpeed `runtime/engine.py`: `_save_zero_checkpoint`.
   private func optimizerStates(tp: Int, pp: Int, dp: Int) -> PickleValue {
     let settings = client.settings
+    let state = optimizers.state(of: layout.modelParallelRank(tp: tp, pp: pp)) {
+      OptimizerState(client.groups(tp: tp, pp: pp), layout: layout, settings: settings)
+    }
     return .dict([
-      "optimizer_state_dict": OptimizerState(
-        client.groups(tp: tp, pp: pp), layout: layout, settings: settings
-      )
-      .value(dp: dp),
+      "optimizer_state_dict": state.value(dp: dp),
       "ds_config": settings.configuration.value(layout),
       "ds_version": .string(settings.deepSpeedVersion),
     ])
@@ -123,5 +125,20 @@ public struct Checkpoint: Sendable {
 
   private func archive(_ name: String, _ value: @escaping @Sendable () -> PickleValue) -> FileTree.Entry {
     FileTree.Entry(path(name)) { TorchArchive(value(), name: name).file() }
+  }
+}
+
+/// The optimizer states that were asked for, by model-parallel rank: each is the start of one file for every data-parallel
+/// rank, and `ls -l` wants the sizes of all.
+private final class Optimizers: Sendable {
+  private let known = Mutex<[Int: OptimizerState]>([:])
+
+  /// What `make` returned for the rank at the first call.
+  func state(of rank: Int, _ make: () -> OptimizerState) -> OptimizerState {
+    // Not made under the lock: two threads may make the same, but none waits for another's rank.
+    if let state = known.withLock({ $0[rank] }) { return state }
+    let state = make()
+    known.withLock { $0[rank] = state }
+    return state
   }
 }

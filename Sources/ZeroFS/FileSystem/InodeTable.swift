@@ -93,6 +93,12 @@ struct InodeTable: Sendable {
     let parent: UInt64
     /// UTF-8; file names are compared as bytes, Swift's strings are not.
     let name: [UInt8]
+
+    /// In one go: an array of bytes hashes itself byte by byte.
+    func hash(into hasher: inout Hasher) {
+      hasher.combine(parent)
+      name.withUnsafeBytes { hasher.combine(bytes: $0) }
+    }
   }
 
   private struct Draft {
@@ -108,7 +114,7 @@ struct InodeTable: Sendable {
     var numbers: [Key: UInt64] = [:]
     for entry in tree.entries {
       var parent = first
-      let names = entry.path.utf8.split(separator: UInt8(ascii: "/"))
+      let names = Array(entry.path.utf8).split(separator: UInt8(ascii: "/"))
       for (depth, name) in names.enumerated() {
         let key = Key(parent: parent, name: Array(name))
         let isFile = depth == names.count - 1
@@ -119,7 +125,8 @@ struct InodeTable: Sendable {
         }
         let number = first + UInt64(drafts.count)
         numbers[key] = number
-        drafts.append(Draft(parent: parent, name: String(Substring(name)), entry: isFile ? entry : nil))
+        drafts.append(
+          Draft(parent: parent, name: String(decoding: name, as: UTF8.self), entry: isFile ? entry : nil))
         drafts[Int(parent - first)].children.append(number)
         if !isFile { drafts[Int(parent - first)].subdirectories += 1 }
         parent = number

@@ -8,7 +8,6 @@ public struct MegatronModel: Sendable {
   let partition: PipelinePartition
   private let masters: Parameter.Masters
   private let weights: LlamaWeights
-  private let known = RankParameters()
 
   /// - Throws: `ModelError`, `LayoutError`, `SourceError`.
   public init(
@@ -67,11 +66,9 @@ public struct MegatronModel: Sendable {
 
   /// The parameters of one rank, in `named_parameters()` order.
   public func parameters(tp: Int, pp: Int) -> [Parameter] {
-    known.parameters(of: layout.modelParallelRank(tp: tp, pp: pp)) {
-      partition.modules(of: pp, tied: isTied).flatMap { module in
-        parameters(of: module, tp: tp).map {
-          Parameter(name: qualifiedName(module, $0.name), tensor: $0.tensor, master: $0.master)
-        }
+    partition.modules(of: pp, tied: isTied).flatMap { module in
+      parameters(of: module, tp: tp).map {
+        Parameter(name: qualifiedName(module, $0.name), tensor: $0.tensor, master: $0.master)
       }
     }
   }

@@ -54,8 +54,15 @@ enum CastKernel {
     Float16(Float(bitPattern: bits)).bitPattern
   }
 
+  /// In operations that every x86-64 has for vectors; `Float(Float16)` is a library call for each element there.
   @inline(__always)
   private static func widenHalf(_ bits: UInt16) -> UInt32 {
-    Float(Float16(bitPattern: bits)).bitPattern
+    let magnitude = UInt32(bits & 0x7FFF) << 13
+    // Times 2^112, the difference of the exponents' biases: exact, for subnormal numbers too.
+    let finite = (Float(bitPattern: magnitude) * Float(bitPattern: 0x7780_0000)).bitPattern
+    let infinity: UInt32 = 0x0F80_0000
+    // A NaN becomes quiet.
+    let special = magnitude | (magnitude == infinity ? 0x7F80_0000 : 0x7FC0_0000)
+    return (magnitude < infinity ? finite : special) | UInt32(bits & 0x8000) << 16
   }
 }

@@ -38,6 +38,17 @@ import Testing
     #expect(try cast(0x7C00, from: .float16, .float32) == 0x7F80_0000)
   }
 
+  /// Against the conversion of the standard library, for every number that there is.
+  @Test func halfWidening() throws {
+    let all = (0...UInt16.max).map { $0 }
+    let source = MemorySource(all.flatMap { [UInt8($0 & 0xFF), UInt8($0 >> 8)] })
+    let bytes = try source.tensor([all.count], .float16).cast(to: .float32).bytes()
+    let widened = bytes.withUnsafeBytes { bytes in
+      all.indices.map { UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 4 * $0, as: UInt32.self)) }
+    }
+    #expect(widened == all.map { Float(Float16(bitPattern: $0)).bitPattern })
+  }
+
   /// The master of an fp32 model in a bf16 run, of a bf16 model in an fp16 run, of an fp16 model in a bf16 run.
   @Test func roundedThenWidened() throws {
     #expect(try cast(0x3F80_8001, from: .float32, .bfloat16, .float32) == 0x3F81_0000)
