@@ -30,7 +30,9 @@ extension MegatronClient {
         "ZeRO stage 3 with --finetune fails inside MDS, which then joins the optimizer's files to a model that it can't load. "
           + "Load without --finetune\(run.isGiven ? "" : ", with --override-opt_param-scheduler").")
     }
-    if settings.wrapper == .bf16 && layout.zeroStage == 0 {
+    if settings.wrapper == .bf16 && layout.zeroStage == 0
+      && !settings.deepSpeedVersion.loadsPipelineBFloat16StageZero
+    {
       warnings.append(
         "bf16 at ZeRO stage 0 in the pipeline engine: DeepSpeed from 0.17.7 on can't load its own optimizer state there. "
           + "Load with --finetune, or use stage 1.")
