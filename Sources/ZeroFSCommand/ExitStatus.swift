@@ -45,6 +45,8 @@ func reporting(_ body: () throws -> Void) throws {
     try fail(error, .model)
   } catch let error as LayoutError {
     try fail(error, .layout)
+  } catch let error as MegatronFlavorError {
+    try fail(error, .run)
   } catch let error as RunError {
     try fail(error, .run)
   } catch let error as MegatronArgumentError {

@@ -5,9 +5,14 @@ import ZeroFS
 struct LayoutOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "Who saved the checkpoint: Megatron-DeepSpeed (alcf), or a script with a model of transformers (hf).",
-      valueName: "flavor"))
-  var flavor: Flavor = .alcf
+      "Who saves the checkpoint: a fork of Megatron-DeepSpeed (alcf, upstream, upstream-fpdt), or a script that gives "
+        + "DeepSpeed a model of transformers (hf). (default: alcf)", valueName: "flavor"))
+  var flavor: Flavor?
+
+  @Option(
+    help: ArgumentHelp(
+      "A checkout of Megatron-DeepSpeed, to find the flavor from.", valueName: "dir"))
+  var megatron: String?
 
   @Option(
     help: ArgumentHelp(
@@ -15,7 +20,20 @@ struct LayoutOptions: ParsableArguments {
       valueName: "file"))
   var parameterOrder: String?
 
-  enum Flavor: String, ExpressibleByArgument, CaseIterable { case alcf, hf }
+  enum Flavor: String, ExpressibleByArgument, CaseIterable {
+    case alcf, upstream
+    case upstreamFPDT = "upstream-fpdt"
+    case hf
+  }
+
+  /// The fork of Megatron-DeepSpeed; `nil` for a script with a model of transformers.
+  func megatronFlavor() throws -> MegatronFlavor? {
+    let found = try megatron.map { try MegatronFlavor(checkout: $0) }
+    if let found, let flavor, flavor.rawValue != found.rawValue {
+      throw LayoutError.otherFlavor(option: flavor.rawValue, checkout: found.rawValue)
+    }
+    return found ?? (flavor == .hf ? nil : flavor.map { MegatronFlavor(rawValue: $0.rawValue) } ?? .alcf)
+  }
 
   @Option(
     name: [.customLong("tp"), .customLong("tensor-model-parallel-size")],
@@ -29,6 +47,11 @@ struct LayoutOptions: ParsableArguments {
 
   @Option(help: ArgumentHelp("Data-parallel ranks.", valueName: "n"))
   var dp = 1
+
+  @Option(
+    name: [.customLong("sp"), .customLong("ds-sequence-parallel-size")],
+    help: ArgumentHelp("Ranks of DeepSpeed's sequence parallelism. (default: 1)", valueName: "n"))
+  var sp: Int?
 
   @Option(help: ArgumentHelp("ZeRO stage: 0, 1, 2 or 3. (default: 1)", valueName: "stage"))
   var zeroStage: Int?
@@ -66,6 +89,12 @@ struct RunOptions: ParsableArguments {
     name: [.customLong("deepspeed-config"), .customLong("deepspeed_config")],
     help: ArgumentHelp("The run's DeepSpeed configuration, a JSON file.", valueName: "file"))
   var deepSpeedConfiguration: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "The run's version of DeepSpeed: 0.14 to 0.19. (default: \(DeepSpeedVersion.newest))",
+      valueName: "x.y.z"))
+  var deepspeedVersion: String?
 
   @Option(help: ArgumentHelp("The run's seed. (default: 1234)", valueName: "n"))
   var seed: Int?
@@ -114,7 +143,10 @@ struct CheckpointOptions: ParsableArguments {
 
   /// The checkpoint of the model in `directory`. Reads headers, no tensor data.
   func checkpoint(of directory: HuggingFaceDirectory) throws -> Checkpoint {
-    if layout.flavor == .hf { return try transformersCheckpoint(of: directory) }
+    guard let flavor = try layout.megatronFlavor() else { return try transformersCheckpoint(of: directory) }
+    if layout.parameterOrder != nil {
+      throw LayoutError.notInFlavor(option: "--parameter-order", flavor: flavor.rawValue)
+    }
     let arguments = try run.trainArguments.map { try MegatronArguments(textOrFile: $0) }
     let model = try MegatronModel(
       directory, layout: try parallelLayout(directory, arguments),
@@ -122,7 +154,7 @@ struct CheckpointOptions: ParsableArguments {
         "--make-vocab-size-divisible-by", layout.makeVocabSizeDivisibleBy,
         arguments?.int("make_vocab_size_divisible_by"), 128),
       vocabularyFilling: layout.vocabPadding,
-      untie: layout.untieEmbeddingsAndOutputWeights, masters: run.masters)
+      untie: layout.untieEmbeddingsAndOutputWeights, masters: run.masters, flavor: flavor)
     return try Checkpoint(model, run: try runArguments(arguments, model), try options())
   }
 
@@ -137,7 +169,8 @@ struct CheckpointOptions: ParsableArguments {
       throw LayoutError.notInFlavor(option: option, flavor: "hf")
     }
     let parallel = try ParallelLayout(
-      tp: layout.tp ?? 1, pp: layout.pp ?? 1, dp: layout.dp, zeroStage: layout.zeroStage ?? 1,
+      tp: layout.tp ?? 1, pp: layout.pp ?? 1, dp: layout.dp, sp: layout.sp ?? 1,
+      zeroStage: layout.zeroStage ?? 1,
       dtype: try parameterDType(directory, nil), engine: layout.pp ?? 1 > 1 ? .pipeline : .noPipeline)
     let model = try HuggingFaceModel(
       directory, layout: parallel, order: try layout.parameterOrder.map { try ParameterOrder(path: $0) },
@@ -155,6 +188,7 @@ struct CheckpointOptions: ParsableArguments {
     options.deepSpeedConfiguration = configuration
     options.hasZeroMoments = run.moments == .zeros
     options.isUniversal = run.universalCheckpoint
+    if let version = run.deepspeedVersion { options.deepSpeedVersion = try DeepSpeedVersion(version) }
     return options
   }
 
@@ -182,6 +216,7 @@ struct CheckpointOptions: ParsableArguments {
       tp: try resolve("--tp", layout.tp, arguments?.int("tensor_model_parallel_size"), 1),
       pp: try resolve("--pp", layout.pp, arguments?.int("pipeline_model_parallel_size"), 1),
       dp: layout.dp,
+      sp: try resolve("--sp", layout.sp, arguments?.int("ds_sequence_parallel_size"), 1),
       zeroStage: try resolve("--zero-stage", layout.zeroStage, arguments?.int("zero_stage"), 1),
       dtype: try parameterDType(directory, arguments),
       engine: layout.noPipelineParallel || arguments?.isTrue("no_pipeline_parallel") == true

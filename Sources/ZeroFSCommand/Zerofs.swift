@@ -6,5 +6,5 @@ struct Zerofs: ParsableCommand {
     commandName: "zerofs",
     abstract:
       "Present a Hugging Face model directory as the checkpoint that Megatron-DeepSpeed would have saved.",
-    subcommands: [MountCommand.self, UmountCommand.self, PlanCommand.self])
+    subcommands: [MountCommand.self, UmountCommand.self, PlanCommand.self, ParameterOrderCommand.self])
 }

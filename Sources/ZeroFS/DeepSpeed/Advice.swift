@@ -49,7 +49,9 @@ extension MegatronClient {
         "--train-args: MDS has no \(run.unknown.joined(separator: ", ")); the checkpoint is made as if it were not there."
       )
     }
-    if settings.wrapper == .bf16 && layout.zeroStage == 0 {
+    if settings.wrapper == .bf16 && layout.zeroStage == 0
+      && !settings.deepSpeedVersion.loadsPipelineBFloat16StageZero
+    {
       warnings.append(
         "bf16 at ZeRO stage 0 in the pipeline engine: DeepSpeed from 0.17.7 on can't load its own optimizer state there. "
           + "Load with --finetune, or use stage 1.")

@@ -13,6 +13,8 @@ public struct Checkpoint: Sendable {
     public var hasZeroMoments = false
     /// A universal checkpoint beside the regular one.
     public var isUniversal = false
+    /// The version of DeepSpeed that the run has.
+    public var deepSpeedVersion = DeepSpeedVersion.newest
 
     public init() {}
   }
@@ -29,7 +31,7 @@ public struct Checkpoint: Sendable {
       state: MegatronState(model: model, run: run, iteration: options.iteration),
       settings: try OptimizerSettings(
         run, layout: model.layout, configuration: options.deepSpeedConfiguration,
-        moments: options.hasZeroMoments ? .zeros : .none),
+        moments: options.hasZeroMoments ? .zeros : .none, version: options.deepSpeedVersion),
       isUniversal: options.isUniversal)
   }
 
@@ -42,7 +44,7 @@ public struct Checkpoint: Sendable {
       model: model, step: options.iteration,
       settings: OptimizerSettings(
         adamW: model.layout, configuration: options.deepSpeedConfiguration,
-        moments: options.hasZeroMoments ? .zeros : .none))
+        moments: options.hasZeroMoments ? .zeros : .none, version: options.deepSpeedVersion))
   }
 
   public var layout: ParallelLayout { client.layout }
@@ -88,7 +90,7 @@ public struct Checkpoint: Sendable {
     return .dict([
       "optimizer_state_dict": state.value(dp: dp),
       "ds_config": settings.configuration.value(layout),
-      "ds_version": .string(settings.deepSpeedVersion),
+      "ds_version": .string("\(settings.deepSpeedVersion)"),
     ])
   }
 
@@ -103,10 +105,12 @@ public struct Checkpoint: Sendable {
   }
 
   /// The data-parallel ranks that write a part of the optimizer's state.
-  private var partitionedRanks: Range<Int> { 0..<(client.settings.wrapper.isPartitioned ? layout.dp : 0) }
+  private var partitionedRanks: Range<Int> {
+    0..<(client.settings.wrapper.isPartitioned ? layout.zeroRanks : 0)
+  }
 
   /// The data-parallel ranks that write model states: at stage 3 each, else the first for all.
-  private var modelStateRanks: Range<Int> { 0..<(layout.zeroStage == 3 ? layout.dp : 1) }
+  private var modelStateRanks: Range<Int> { 0..<(layout.zeroStage == 3 ? layout.zeroRanks : 1) }
 
   private func modelStateName(tp: Int, pp: Int, dp: Int) -> String {
     // Never with the bf16_ of the optimizer's files.

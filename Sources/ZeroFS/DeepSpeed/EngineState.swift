@@ -22,6 +22,7 @@ struct EngineState: Sendable {
     let usesZero = layout.zeroStage > 0
     let frozen: PickleValue = layout.zeroStage > 1 ? .orderedDict([]) : .none
     let shared = dp == 0 ? sharedParameters : []
+    let version = settings.deepSpeedVersion
     return [
       ("module", module),
       ("buffer_names", .list(bufferNames.map { .string($0) })),
@@ -36,18 +37,25 @@ struct EngineState: Sendable {
       ("lr_scheduler", learningRateScheduler),
       ("data_sampler", .none),
       ("random_ltd", .none),
-      ("skipped_steps", .int(0)),
-      ("global_steps", .int(step)),
-      ("global_samples", .int(0)),
-      ("dp_world_size", .int(layout.dp)),
-      ("mp_world_size", .int(layout.modelParallelSize)),
-      (
-        "checkpoint_parallel_dimensions",
-        .dict(["pp_degree": .int(layout.pp), "tp_degree": .int(layout.tp)])
-      ),
-      ("ds_config", settings.configuration.value(layout)),
-      ("ds_version", .string(settings.deepSpeedVersion)),
     ]
+      + (version.listsSparseModules ? [("sparse_tensor_module_names", .set([]))] : []) + [
+        ("skipped_steps", .int(0)),
+        ("global_steps", .int(step)),
+        ("global_samples", .int(0)),
+        ("dp_world_size", .int(layout.zeroRanks)),
+        ("mp_world_size", .int(layout.modelParallelSize)),
+      ]
+      + (version.hasParallelDimensions
+        ? [
+          (
+            "checkpoint_parallel_dimensions",
+            .dict(["pp_degree": .int(layout.pp), "tp_degree": .int(layout.tp)])
+          )
+        ]
+        : []) + [
+        ("ds_config", settings.configuration.value(layout)),
+        ("ds_version", .string("\(version)")),
+      ]
   }
 
   /// Names and shapes by parameter group, at stage 3 by sub-group (`DeepSpeedEngine._get_zero_param_shapes`).
@@ -55,7 +63,7 @@ struct EngineState: Sendable {
     let groups =
       layout.zeroStage == 3
       ? ZeroStage3Partition.partitions(
-        of: self.groups, dp: dp, of: layout.dp, subGroupSize: settings.configuration.subGroupSize
+        of: self.groups, dp: dp, of: layout.zeroRanks, subGroupSize: settings.configuration.subGroupSize
       )
       .flatMap { $0.subGroups.map(\.parameters) }
       : self.groups.map(\.parameters)

@@ -41,14 +41,17 @@ struct MegatronClient: CheckpointClient {
     }
   }
 
+  private var learningRateFile: FileTree.Entry {
+    FileTree.Entry("lr_state_dict.yaml") { [state] in
+      VirtualFile("iteration: \(state.iteration)\nlr: \(state.run.double("lr").map { "\($0)" } ?? "null")\n")
+    }
+  }
+
   func ownFiles(tag: String) -> [FileTree.Entry] {
     [
-      FileTree.Entry("latest_checkpointed_iteration.txt") { [state] in VirtualFile("\(state.iteration)") },
-      FileTree.Entry("lr_state_dict.yaml") { [state] in
-        VirtualFile(
-          "iteration: \(state.iteration)\nlr: \(state.run.double("lr").map { "\($0)" } ?? "null")\n")
-      },
+      FileTree.Entry("latest_checkpointed_iteration.txt") { [state] in VirtualFile("\(state.iteration)") }
     ]
+      + (model.flavor.hasLearningRateFile ? [learningRateFile] : [])
       + (isUniversal
         ? UniversalCheckpoint(state: state, settings: settings, tag: tag + "_universal").entries() : [])
   }

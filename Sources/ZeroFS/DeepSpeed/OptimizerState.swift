@@ -24,36 +24,42 @@ struct OptimizerState: Sendable {
 
   /// DeepSpeed `runtime/zero/stage_1_and_2.py`: `DeepSpeedZeroOptimizer.state_dict`.
   private func zero(dp: Int) -> PickleValue {
-    let partitions = groups.map { ZeroPartition($0, dp: dp, of: layout.dp) }
-    return .dict([
-      "loss_scaler": lossScaler,
-      "dynamic_loss_scale": .bool(layout.dtype == .float16),
-      "overflow": .bool(false),
-      "clip_grad": .float(settings.clipGrad),
-      "base_optimizer_state": inner(partitions.map { [[$0.count]] }),
-      // `_get_groups_without_padding`
-      "single_partition_of_fp32_groups": .list(
-        partitions.map { .tensor($0.master.rows(0..<($0.count - $0.padding)), requiresGrad: true) }),
-      "zero_stage": zeroStage,
-      "group_paddings": .ints(partitions.map(\.padding)),
-      "param_alignment_paddings": .list(groups.map { .ints($0.parameters.map { _ in 0 }) }),
-      "partition_count": .ints(groups.map { _ in layout.dp }),
-      "ds_version": .string(settings.deepSpeedVersion),
-      "param_slice_mappings": sliceMappings(partitions),
-    ])
+    let partitions = groups.map { ZeroPartition($0, dp: dp, of: layout.zeroRanks) }
+    let alignment: [(String, PickleValue)] =
+      settings.deepSpeedVersion.hasAlignmentPaddings
+      ? [("param_alignment_paddings", .list(groups.map { .ints($0.parameters.map { _ in 0 }) }))] : []
+    return .dict(
+      [
+        ("loss_scaler", lossScaler),
+        ("dynamic_loss_scale", .bool(layout.dtype == .float16)),
+        ("overflow", .bool(false)),
+        ("clip_grad", .float(settings.clipGrad)),
+        ("base_optimizer_state", inner(partitions.map { [[$0.count]] })),
+        // `_get_groups_without_padding`
+        (
+          "single_partition_of_fp32_groups",
+          .list(partitions.map { .tensor($0.master.rows(0..<($0.count - $0.padding)), requiresGrad: true) })
+        ),
+        ("zero_stage", zeroStage),
+        ("group_paddings", .ints(partitions.map(\.padding))),
+      ] + alignment + [
+        ("partition_count", .ints(groups.map { _ in layout.zeroRanks })),
+        ("ds_version", .string("\(settings.deepSpeedVersion)")),
+        ("param_slice_mappings", sliceMappings(partitions)),
+      ])
   }
 
   /// DeepSpeed `runtime/zero/stage3.py`: `DeepSpeedZeroOptimizer_Stage3._rigid_state_dict`.
   private func zeroStage3(dp: Int) -> PickleValue {
     let partitions = ZeroStage3Partition.partitions(
-      of: groups, dp: dp, of: layout.dp, subGroupSize: settings.configuration.subGroupSize)
+      of: groups, dp: dp, of: layout.zeroRanks, subGroupSize: settings.configuration.subGroupSize)
     let masters = partitions.map { $0.subGroups.map(\.master) }
     return .dict([
       "zero_stage": zeroStage,
       "loss_scaler": lossScaler,
       "dynamic_loss_scale": .bool(layout.dtype == .float16),
       "overflow": .bool(false),
-      "partition_count": .int(layout.dp),
+      "partition_count": .int(layout.zeroRanks),
       "optimizer_state_dict": inner(masters.map { $0.map(\.shape) }),
       "fp32_flat_groups": .list(masters.joined().map { .tensor($0, requiresGrad: true) }),
     ])
@@ -61,14 +67,14 @@ struct OptimizerState: Sendable {
 
   /// DeepSpeed `runtime/bf16_optimizer.py`: `BF16_Optimizer.state_dict`.
   private func bf16(dp: Int) -> PickleValue {
-    let partitions = groups.map { ZeroPartition($0, dp: dp, of: layout.dp) }
+    let partitions = groups.map { ZeroPartition($0, dp: dp, of: layout.zeroRanks) }
     return .dict([
       "clip_grad": .float(settings.clipGrad),
       "base_optimizer_state": inner(partitions.map { [[$0.count]] }),
       "single_partition_of_fp32_groups": .list(partitions.map { .tensor($0.master, requiresGrad: true) }),
       "group_paddings": .ints(partitions.map(\.padding)),
-      "partition_count": .ints(groups.map { _ in layout.dp }),
-      "ds_version": .string(settings.deepSpeedVersion),
+      "partition_count": .ints(groups.map { _ in layout.zeroRanks }),
+      "ds_version": .string("\(settings.deepSpeedVersion)"),
       "param_slice_mappings": sliceMappings(partitions),
     ])
   }

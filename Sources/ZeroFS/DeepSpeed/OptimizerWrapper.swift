@@ -15,7 +15,8 @@ enum OptimizerWrapper: Sendable {
   /// No wrapper: fp32 at stage 0.
   case none
 
-  init(_ layout: ParallelLayout, inner: InnerOptimizer, accumulatesInFloat32: Bool) {
+  init(_ layout: ParallelLayout, inner: InnerOptimizer, accumulatesInFloat32: Bool, version: DeepSpeedVersion)
+  {
     self =
       switch (layout.zeroStage, layout.dtype, layout.engine) {
       case (3, _, _): .zeroStage3
@@ -23,6 +24,7 @@ enum OptimizerWrapper: Sendable {
       case (1..., _, _): .zero
       case (_, .float32, _): .none
       case (_, .bfloat16, .pipeline): .bf16
+      case (_, .bfloat16, .noPipeline) where version.wrapsBFloat16AlwaysInFloat32: .bf16
       default: inner == .fusedAdam ? .fp16Fused : .fp16Unfused
       }
   }

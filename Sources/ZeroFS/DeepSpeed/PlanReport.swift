@@ -6,6 +6,7 @@ public struct PlanReport: Encodable, Sendable {
     let tp: Int
     let pp: Int
     let dp: Int
+    let sp: Int
     let zeroStage: Int
     let dtype: String
     let engine: String
@@ -42,7 +43,7 @@ public struct PlanReport: Encodable, Sendable {
     let l = checkpoint.layout
     model = checkpoint.summary
     layout = Layout(
-      tp: l.tp, pp: l.pp, dp: l.dp, zeroStage: l.zeroStage, dtype: l.dtype.torchName,
+      tp: l.tp, pp: l.pp, dp: l.dp, sp: l.sp, zeroStage: l.zeroStage, dtype: l.dtype.torchName,
       engine: l.engine == .pipeline ? "pipeline" : "no-pipeline", worldSize: l.worldSize)
     files = checkpoint.tree(modified: modified).entries.map { entry in
       let file = entry.file()
@@ -65,7 +66,7 @@ public struct PlanReport: Encodable, Sendable {
   public var text: String {
     var lines = [
       modelLine,
-      "TP \(layout.tp) × PP \(layout.pp) × DP \(layout.dp) = \(layout.worldSize) ranks, ZeRO \(layout.zeroStage), "
+      "TP \(layout.tp) × PP \(layout.pp) × DP \(layout.dp)\(layout.sp > 1 ? " × SP \(layout.sp)" : "") = \(layout.worldSize) ranks, ZeRO \(layout.zeroStage), "
         + "\(layout.dtype), \(layout.engine) engine",
       "",
     ]
@@ -75,7 +76,7 @@ public struct PlanReport: Encodable, Sendable {
     for rank in ranks {
       lines.append(
         "  mp_rank \(rank.mpRank) (tp \(rank.tp), pp \(rank.pp)): model states \(Self.human(rank.modelStates)), "
-          + "optimizer states \(Self.human(rank.optimizerStates)) on each of \(layout.dp)")
+          + "optimizer states \(Self.human(rank.optimizerStates)) on each of \(layout.dp * layout.sp)")
     }
     return (lines + loading).joined(separator: "\n")
   }

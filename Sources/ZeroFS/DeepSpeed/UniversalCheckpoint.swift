@@ -49,7 +49,8 @@ struct UniversalCheckpoint: Sendable {
   private func optimizerState() -> PickleValue {
     let groups = ParameterGroup.megatron(model.wholeParameters(), zeroStage: 1)
     return .dict([
-      "param_groups": .list(groups.map { _ in .dict([:]) }), "ds_version": .string(settings.deepSpeedVersion),
+      "param_groups": .list(groups.map { _ in .dict([:]) }),
+      "ds_version": .string("\(settings.deepSpeedVersion)"),
     ])
   }
 

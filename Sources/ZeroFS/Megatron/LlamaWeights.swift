@@ -4,6 +4,7 @@
 /// `megatron/model/transformer.py`. h = hidden size, f = FFN size, d = head dimension, V' = padded vocabulary.
 struct LlamaWeights: Sendable {
   let configuration: ModelConfiguration
+  private let splitsAttentionInThirds: Bool
   private let embedding: Embedding
   private let outputLayer: Embedding
   private let finalNorm: TensorExpression
@@ -14,8 +15,11 @@ struct LlamaWeights: Sendable {
   }
 
   /// Finds every tensor and checks its shape; tensors that the model has no place for are refused.
-  init(_ directory: HuggingFaceDirectory, _ c: ModelConfiguration) throws(SourceError) {
+  init(
+    _ directory: HuggingFaceDirectory, _ c: ModelConfiguration, splitsAttentionInThirds: Bool = false
+  ) throws(SourceError) {
     configuration = c
+    self.splitsAttentionInThirds = splitsAttentionInThirds
     var known: Set<String> = []
     func tensor(_ name: String, _ shape: [Int]) throws(SourceError) -> TensorExpression {
       known.insert(name)
@@ -90,11 +94,16 @@ struct LlamaWeights: Sendable {
   }
 
   /// `[(heads + 2 * keyValueHeads) * d / size, h]`: for each of the rank's key-value groups its query rows, its key rows, its
-  /// value rows (`megatron/model/transformer.py`: `ParallelAttention.split_tensor`).
+  /// value rows (`megatron/model/transformer.py`: `ParallelAttention.split_tensor`). In upstream since FPDT all of its query
+  /// rows, then all of its key rows, then all of its value rows (`ParallelAttention.forward`).
   private func queryKeyValue(_ layer: Layer, tp: Int, size: Int) -> TensorExpression {
     let d = configuration.headDim
     let queries = configuration.heads / configuration.keyValueHeads * d
     let groups = configuration.keyValueHeads / size
+    if splitsAttentionInThirds {
+      let own = (tp * groups * d)..<((tp + 1) * groups * d)
+      return .concatenating([layer.q.rows(own), layer.k.rows(own), layer.v.rows(own)])
+    }
     return .concatenating(
       ((tp * groups)..<((tp + 1) * groups)).flatMap { group in
         [

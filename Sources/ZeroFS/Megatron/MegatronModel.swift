@@ -6,6 +6,8 @@ public struct MegatronModel: Sendable {
   /// Whether the output layer shares the embedding's parameter (no `--untie-embeddings-and-output-weights`).
   public let isTied: Bool
   let partition: PipelinePartition
+  /// The fork that saves it.
+  public let flavor: MegatronFlavor
   private let masters: Parameter.Masters
   private let weights: LlamaWeights
 
@@ -13,7 +15,7 @@ public struct MegatronModel: Sendable {
   public init(
     _ directory: HuggingFaceDirectory, layout: ParallelLayout, vocabularyDivisor: Int = 128,
     vocabularyFilling: PaddedVocabulary.Filling = .zero, untie: Bool = false,
-    masters: Parameter.Masters = .parameters
+    masters: Parameter.Masters = .parameters, flavor: MegatronFlavor = .alcf
   ) throws {
     let c = try directory.configuration
     guard let family = ModelFamily(modelType: c.modelType) else {
@@ -33,6 +35,15 @@ public struct MegatronModel: Sendable {
       }
       throw LayoutError.tensorParallel(tp: layout.tp, what: what, count: count, allowed: allowed)
     }
+    if flavor.splitsAttentionInThirds && c.heads != c.keyValueHeads {
+      throw ModelError.unsupported(
+        feature: "grouped-query attention (\(c.heads) heads, \(c.keyValueHeads) key-value heads)",
+        why:
+          "upstream's attention since FPDT (--flavor upstream-fpdt) cuts its fused weight in thirds, which fails. "
+          + "Run upstream of before #441 (--flavor upstream), or the ALCF fork (--flavor alcf).",
+        path: directory.path + "/config.json")
+    }
+    if layout.sp > 1 && layout.modelParallelSize > 1 { throw LayoutError.sequenceParallel(sp: layout.sp) }
     guard layout.pp <= c.layers else { throw LayoutError.pipelineParallel(pp: layout.pp, layers: c.layers) }
     configuration = c
     self.layout = layout
@@ -41,7 +52,8 @@ public struct MegatronModel: Sendable {
     isTied = c.tieWordEmbeddings && !untie
     partition = PipelinePartition(layers: c.layers, stages: layout.pp)
     self.masters = masters
-    weights = try LlamaWeights(directory, c)
+    self.flavor = flavor
+    weights = try LlamaWeights(directory, c, splitsAttentionInThirds: flavor.splitsAttentionInThirds)
   }
 
   /// The parameters of `module`, relative to it, in `named_parameters()` order.

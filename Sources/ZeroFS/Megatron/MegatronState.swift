@@ -22,7 +22,7 @@ struct MegatronState: Sendable {
     let arguments = run.completed(model, tp: tp, pp: pp, dp: dp, iteration: iteration)
     return .object(
       "argparse", "Namespace",
-      arguments.attributes.map { name, value in
+      arguments.attributes.filter { !model.flavor.missingArguments.contains($0.name) }.map { name, value in
         (name, object(name, deepSpeedConfiguration) ?? value.pickle)
       })
   }

@@ -17,9 +17,9 @@ public enum ModelError: Error, Equatable, Sendable, CustomStringConvertible {
       "\(path): \(feature): \(why)"
     case .noParameterOrder(let type, let path):
       "\(path): model_type \"\(type)\": zerofs doesn't know the order of this module's parameters, which safetensors files "
-        + "don't keep. Give --parameter-order a file with it; `zerofs mount --help` shows how to write one."
+        + "don't keep. Give --parameter-order a file with it; `zerofs parameter-order` shows how to write one."
     case .parameterOrder(let path, let why):
-      "\(path): not an order of parameters (\(why)). Write it anew as `zerofs mount --help` shows."
+      "\(path): not an order of parameters (\(why)). Write it anew as `zerofs parameter-order` shows."
     }
   }
 }

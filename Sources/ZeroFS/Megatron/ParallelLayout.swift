@@ -32,7 +32,12 @@ public struct ParallelLayout: Sendable, Hashable {
     (self.zeroStage, self.dtype, self.engine) = (zeroStage, dtype, engine)
   }
 
-  public var worldSize: Int { tp * pp * dp }
+  public var worldSize: Int { tp * pp * zeroRanks }
+
+  /// Ranks that DeepSpeed spreads the optimizer's state over: those of sequence parallelism hold the same parameters and count
+  /// as data-parallel ones (DeepSpeed `runtime/engine.py`: `seq_dp_world_size`). `dp_world_size` of a checkpoint, and the
+  /// bound of `dp` wherever that numbers a file or a part.
+  public var zeroRanks: Int { dp * sp }
 
   /// Ranks that hold different slices of the model: `mp_world_size` of a checkpoint.
   public var modelParallelSize: Int { tp * pp }
@@ -41,7 +46,7 @@ public struct ParallelLayout: Sendable, Hashable {
   func modelParallelRank(tp: Int, pp: Int) -> Int { pp * self.tp + tp }
 
   /// The global rank of a coordinate (Megatron `core/parallel_state.py`: `initialize_model_parallel`).
-  func globalRank(tp: Int, pp: Int, dp: Int) -> Int { pp * (self.dp * self.tp) + dp * self.tp + tp }
+  func globalRank(tp: Int, pp: Int, dp: Int) -> Int { pp * (zeroRanks * self.tp) + dp * self.tp + tp }
 }
 
 /// A layout that can't exist, for any model or for this one.
@@ -59,6 +64,11 @@ public enum LayoutError: Error, Equatable, Sendable, CustomStringConvertible {
   case vocabularyDivisor(Int)
   case iteration(Int)
   case alreadyUntied
+  /// MDS's combination of parallelisms.
+  case sequenceParallel(sp: Int)
+  case deepSpeedVersion(String)
+  /// `--flavor` and `--megatron` disagree.
+  case otherFlavor(option: String, checkout: String)
   /// A model of transformers is not cut into pieces (`--flavor hf`).
   case wholeModel(option: String)
   /// An option that means nothing in a flavor.
@@ -93,6 +103,13 @@ public enum LayoutError: Error, Equatable, Sendable, CustomStringConvertible {
       "--iteration \(iteration): a number from 0 on."
     case .alreadyUntied:
       "--untie-embeddings-and-output-weights: the model's embeddings are untied already. Leave the option out."
+    case .sequenceParallel(let sp):
+      "--sp \(sp) with --tp or --pp: DeepSpeed's sequence parallelism works with neither in MDS "
+        + "(megatron/core/parallel_state.py). Give --tp 1 --pp 1, or leave --sp out."
+    case .otherFlavor(let option, let checkout):
+      "--flavor \(option): the checkout of --megatron is \(checkout). Leave one of them out."
+    case .deepSpeedVersion(let text):
+      "--deepspeed-version \(text): checkpoints of 0.14 to 0.19 are served. Give X.Y or X.Y.Z of one of these."
     case .wholeModel(let option):
       "\(option) with --flavor hf: a model of transformers is whole on each rank. Spread it by --dp and --zero-stage."
     case .notInFlavor(let option, let flavor):

@@ -51,7 +51,7 @@ public struct RunArguments: Sendable {
       : LearningRateSchedule(
         arguments.completed(for: RunArguments.run(model, tp: 0, pp: 0, dp: 0, iteration: 0)))
     for pp in 0..<model.layout.pp {
-      _ = try randomState(model, tp: 0, pp: pp, dp: model.layout.dp - 1, trackerDraws: 0)
+      _ = try randomState(model, tp: 0, pp: pp, dp: model.layout.zeroRanks - 1, trackerDraws: 0)
     }
   }
 
@@ -181,6 +181,9 @@ extension RunArguments {
       int(
         "pipeline_model_parallel_size", "--pipeline-model-parallel-size", layout.pp,
         "stages look for other layers' files"),
+      int(
+        "ds_sequence_parallel_size", "--ds-sequence-parallel-size", layout.sp,
+        "the optimizer's state is cut into another number of parts"),
       int("zero_stage", "--zero-stage", layout.zeroStage, "the optimizer's files don't fit"),
       flag(
         "no_pipeline_parallel", layout.engine == .noPipeline, "--no-pipeline-parallel",

@@ -1,0 +1,130 @@
+"""--flavor hf: a transformers model resumes from the mount in real DeepSpeed, and the mount is what DeepSpeed saves."""
+import contextlib
+import json
+import math
+import runpy
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+import environment  # noqa: F401
+from mounting import run
+
+MODELS = ["llama_bf16", "llama_tied_bf16", "qwen2_bf16", "gpt2"]
+CASES = [(model, zero) for model in MODELS for zero in (1, 2, 3) if (model, zero) != ("llama_tied_bf16", 2)]
+OPTIMIZERS = {1: "DeepSpeedZeroOptimizer", 2: "DeepSpeedZeroOptimizer", 3: "DeepSpeedZeroOptimizer_Stage3"}
+
+
+def save_tiny(config, path: Path) -> Path:
+    """A model with random weights, biases and norms too, so that an exchange of any two shows."""
+    from transformers import AutoModelForCausalLM
+    torch.manual_seed(3)
+    model = AutoModelForCausalLM.from_config(config).to(torch.bfloat16)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 1:
+                parameter.normal_(0.5, 0.1)
+    model.save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def models(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    from transformers import GPT2Config
+    made = tmp_path_factory.mktemp("models")
+    gpt2 = GPT2Config(n_layer=2, n_head=4, n_embd=32, vocab_size=259, n_positions=64, bos_token_id=1, eos_token_id=2)
+    return {model: golden / "hf" / model for model in MODELS} | {"gpt2": save_tiny(gpt2, made / "gpt2")}
+
+
+def engines(cases: list[dict], scratch: Path, **environment: str) -> list[dict]:
+    import os
+    (scratch / "cases.json").write_text(json.dumps(cases))
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", Path(__file__).with_name("transformers_engine.py"),
+         scratch / "cases.json", scratch / "out.json"],
+        capture_output=True, text=True, env=os.environ | environment)
+    assert done.returncode == 0, done.stderr[-6000:]
+    return json.loads((scratch / "out.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def results(models, zerofs, tmp_path_factory) -> Iterator[dict[tuple[str, int], tuple[dict, Path, Path]]]:
+    """(model, stage) → what the engine said, the tree that it saved, the mount that it loaded."""
+    from mounting import mounted
+    scratch = tmp_path_factory.mktemp("hf")
+    with contextlib.ExitStack() as stack:
+        cases = []
+        for model, zero in CASES:
+            mountpoint = tmp_path_factory.mktemp("mnt")
+            stack.enter_context(mounted(zerofs, models[model], mountpoint, "--flavor", "hf", "--dp", 2,
+                                        "--zero-stage", zero))
+            cases.append({"hf": str(models[model]), "zero": zero, "tree": str(mountpoint),
+                          "save": str(scratch / f"{model}-{zero}")})
+        said = engines(cases, scratch)
+        yield {key: (result, Path(case["save"]), Path(case["tree"]))
+               for key, case, result in zip(CASES, cases, said)}
+
+
+def assert_trains(result: dict) -> None:
+    assert result["differing_before"] == 2 * result["parameters"], "the engine's own random weights should differ"
+    assert result["differing"] == []
+    losses = result["losses"]
+    assert all(map(math.isfinite, losses))
+    assert losses[0] > losses[1] > losses[2] > 0, f"two steps on one batch must lower its loss: {losses}"
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}-z{case[1]}")
+def test_loads_and_trains(case: tuple[str, int], results, measured) -> None:
+    result, _, tree = results[case]
+    assert result["loaded"].startswith(str(tree))
+    assert result["optimizer"] == OPTIMIZERS[case[1]]
+    measured(f"--flavor hf {case[0]} ZeRO {case[1]}: losses {result['losses']}")
+    assert_trains(result)
+
+
+def compare(oracle: Path, saved: Path, tree: Path, capsys) -> None:
+    arguments, sys.argv = sys.argv, ["compare.py", str(saved), str(tree)]
+    try:
+        with pytest.raises(SystemExit) as exit:
+            runpy.run_path(str(oracle / "compare.py"), run_name="__main__")
+    finally:
+        sys.argv = arguments
+    assert exit.value.code == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}-z{case[1]}")
+def test_is_what_deepspeed_saves(case: tuple[str, int], results, oracle: Path, capsys) -> None:
+    _, saved, tree = results[case]
+    compare(oracle, saved, tree, capsys)
+
+
+def test_parameter_order_of_another_family(zerofs: Path, models, tmp_path: Path, oracle: Path, mount, capsys) -> None:
+    """GPT-NeoX, whose order zerofs doesn't know, through the program that zerofs prints."""
+    from transformers import GPTNeoXConfig
+    hf = save_tiny(GPTNeoXConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
+                                 vocab_size=259, max_position_embeddings=64), tmp_path / "hf")
+    refused = run(zerofs, "plan", hf, "--flavor", "hf")
+    assert refused.returncode == 3 and "gpt_neox" in refused.stderr and "zerofs parameter-order" in refused.stderr
+    program, order = run(zerofs, "parameter-order").stdout, tmp_path / "order.json"
+    order.write_text(subprocess.run([sys.executable, "-W", "ignore", "-", hf], input=program, text=True, check=True,
+                                    stdout=subprocess.PIPE).stdout)
+    with mount(hf, "--flavor", "hf", "--dp", 2, "--zero-stage", 2, "--parameter-order", order) as m:
+        [result] = engines([{"hf": str(hf), "zero": 2, "tree": str(m.path), "save": str(tmp_path / "saved")}], tmp_path)
+        compare(oracle, tmp_path / "saved", m.path, capsys)
+    assert_trains(result)
+
+
+def test_refusals(zerofs: Path, models, tmp_path: Path) -> None:
+    order = tmp_path / "order.json"
+    for content, word in [("{}", "state_dict"), ('{"state_dict": ["a"], "parameters": ["b"], "tied": {}}', "b is in")]:
+        order.write_text(content)
+        done = run(zerofs, "plan", models["gpt2"], "--flavor", "hf", "--parameter-order", order)
+        assert done.returncode == 3 and word in done.stderr, done.stderr
+    for options, word in [(("--tp", 2), "--tp 2"), (("--pp", 2), "--pp 2"), (("--sp", 2), "--sp 2"),
+                          (("--universal-checkpoint",), "--universal"), (("--train-args", "x y"), "--train-args")]:
+        done = run(zerofs, "plan", models["gpt2"], "--flavor", "hf", *options)
+        assert done.returncode == 4 and word in done.stderr, done.stderr
