@@ -141,13 +141,30 @@ struct CheckpointOptions: ParsableArguments {
   @OptionGroup(title: "Run")
   var run: RunOptions
 
+  /// What files that the options name hold.
+  struct Files {
+    var arguments: MegatronArguments?
+    var configuration: DeepSpeedConfiguration?
+    var order: ParameterOrder?
+  }
+
+  func files() throws -> Files {
+    Files(
+      arguments: try run.trainArguments.map { try MegatronArguments(textOrFile: $0) },
+      configuration: try run.deepSpeedConfiguration.map { try DeepSpeedConfiguration(path: $0) },
+      order: try layout.parameterOrder.map { try ParameterOrder(path: $0) })
+  }
+
   /// The checkpoint of the model in `directory`. Reads headers, no tensor data.
-  func checkpoint(of directory: HuggingFaceDirectory) throws -> Checkpoint {
-    guard let flavor = try layout.megatronFlavor() else { return try transformersCheckpoint(of: directory) }
+  func checkpoint(of directory: HuggingFaceDirectory, _ files: Files? = nil) throws -> Checkpoint {
+    let files = try files ?? self.files()
+    guard let flavor = try layout.megatronFlavor() else {
+      return try transformersCheckpoint(of: directory, files)
+    }
     if layout.parameterOrder != nil {
       throw LayoutError.notInFlavor(option: "--parameter-order", flavor: flavor.rawValue)
     }
-    let arguments = try run.trainArguments.map { try MegatronArguments(textOrFile: $0) }
+    let arguments = files.arguments
     let model = try MegatronModel(
       directory, layout: try parallelLayout(directory, arguments),
       vocabularyDivisor: try resolve(
@@ -155,11 +172,13 @@ struct CheckpointOptions: ParsableArguments {
         arguments?.int("make_vocab_size_divisible_by"), 128),
       vocabularyFilling: layout.vocabPadding,
       untie: layout.untieEmbeddingsAndOutputWeights, masters: run.masters, flavor: flavor)
-    return try Checkpoint(model, run: try runArguments(arguments, model), try options())
+    return try Checkpoint(model, run: try runArguments(arguments, model), try options(files))
   }
 
   /// `--flavor hf`. Options of Megatron's are refused.
-  private func transformersCheckpoint(of directory: HuggingFaceDirectory) throws -> Checkpoint {
+  private func transformersCheckpoint(of directory: HuggingFaceDirectory, _ files: Files) throws
+    -> Checkpoint
+  {
     for (option, isGiven) in [
       ("--train-args", run.trainArguments != nil), ("--universal-checkpoint", run.universalCheckpoint),
       ("--make-vocab-size-divisible-by", layout.makeVocabSizeDivisibleBy != nil),
@@ -173,14 +192,14 @@ struct CheckpointOptions: ParsableArguments {
       zeroStage: layout.zeroStage ?? 1,
       dtype: try parameterDType(directory, nil), engine: layout.pp ?? 1 > 1 ? .pipeline : .noPipeline)
     let model = try HuggingFaceModel(
-      directory, layout: parallel, order: try layout.parameterOrder.map { try ParameterOrder(path: $0) },
+      directory, layout: parallel, order: files.order,
       masters: run.masters)
-    return try Checkpoint(model, try options())
+    return try Checkpoint(model, try options(files))
   }
 
   /// What every flavor's checkpoint holds beside the model.
-  private func options() throws -> Checkpoint.Options {
-    var configuration = try run.deepSpeedConfiguration.map { try DeepSpeedConfiguration(path: $0) } ?? .init()
+  private func options(_ files: Files) throws -> Checkpoint.Options {
+    var configuration = files.configuration ?? .init()
     if let dtype = run.gradAccumDtype { try configuration.setGradAccumDType(dtype) }
     if let size = run.subGroupSize { try configuration.setSubGroupSize(size) }
     var options = Checkpoint.Options()

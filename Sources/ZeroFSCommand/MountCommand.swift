@@ -9,6 +9,9 @@ struct MountCommand: ParsableCommand {
     discussion: """
       Returns when the mount is readable; a daemon serves it until `zerofs umount`, umount(8), or SIGTERM, SIGINT or \
       SIGHUP. Changed source files are not served: reads of them fail with an I/O error.
+
+      The mount holds other layouts, too: a directory below it whose name spells one, such as tp2-pp4-dp8-zero1-bf16 or \
+      dp12-zero3-nopipe, is that checkpoint. .zerofs holds reports.
       """)
 
   @Argument(help: "The Hugging Face model directory.")
@@ -43,11 +46,20 @@ struct MountCommand: ParsableCommand {
       let mountpoint = try Mountpoint(
         mountpoint, options: mountOptions, logger: LogDestination.standardError.logger())
       let directory = try HuggingFaceDirectory(path: source)
-      let checkpoint = try options.checkpoint(of: directory)
+      let files = try options.files()
+      let checkpoint = try options.checkpoint(of: directory, files)
       warn(checkpoint.warnings)
       var mount = MountOptions(source: source, isForeground: foreground, logFile: logFile)
       mount.isCached = cached
       mount.options = mountOptions
+      mount.layouts = LayoutCatalog(directory: directory, options: options, files: files).trees
+      mount.reports = [
+        FileTree.Entry("plan.json") {
+          VirtualFile(PlanReport(checkpoint, modified: directory.modified).json + "\n")
+        },
+        FileTree.Entry("source.json", isVolatile: true) { VirtualFile(SourceReport(directory).json + "\n") },
+        FileTree.Entry("version") { VirtualFile("\(Zerofs.version)\n") },
+      ]
       try checkpoint.tree(modified: directory.modified).mount(at: mountpoint, mount)
     }
   }

@@ -1,5 +1,4 @@
 import ArgumentParser
-import FoundationEssentials
 import ZeroFS
 
 /// `zerofs plan`: what a mount would serve.
@@ -23,9 +22,7 @@ struct PlanCommand: ParsableCommand {
       let source = try HuggingFaceDirectory(path: directory)
       let report = PlanReport(try options.checkpoint(of: source), modified: source.modified)
       if json {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        print(String(decoding: try encoder.encode(report), as: UTF8.self))
+        print(report.json)
       } else {
         print(report.text)
         warn(report.warnings)

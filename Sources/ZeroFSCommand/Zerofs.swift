@@ -2,6 +2,7 @@ import ArgumentParser
 
 @main
 struct Zerofs: ParsableCommand {
+  static let version = "0.1.0"
   static let configuration = CommandConfiguration(
     commandName: "zerofs",
     abstract:

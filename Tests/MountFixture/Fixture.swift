@@ -23,12 +23,27 @@ enum Fixture {
     do {
       var mount = MountOptions(source: paths[0], isForeground: isForeground, logFile: logFile)
       (mount.isCached, mount.options) = (isCached, options)
+      mount.layouts = layouts
+      mount.reports = [FileTree.Entry("version") { VirtualFile("fixture\n") }]
       let point = try Mountpoint(paths[1], options: options, logger: LogDestination.standardError.logger())
       try tree(sources: paths[0], files: files).mount(at: point, mount)
     } catch {
       try? LogDestination.standardError.logger().error("\(error)")
       exit(6)
     }
+  }
+
+  /// `copyN` and `duplicateN` are one directory, of N + 1 files; there is none of 13.
+  static let layouts = LayoutTrees { name in
+    let digits = name.drop { $0.isLetter }
+    guard ["copy", "duplicate"].contains(name.prefix(name.count - digits.count)), let number = Int(digits)
+    else { return .unknown }
+    if number == 13 { return .refused(reason: "unlucky") }
+    let entries = (0...number).map { index in
+      FileTree.Entry("files/\(index)") { VirtualFile("\(number) \(index)\n") }
+    }
+    return .tree(
+      canonicalName: "copy\(number)", FileTree(entries, modified: timespec(tv_sec: 1, tv_nsec: 0)))
   }
 
   /// bf16 elements of a row of `a.bin`.

@@ -93,7 +93,7 @@ import Testing
   @Test func umount() throws {
     let scratch = try mounted()
     let zerofs = program("zerofs")
-    let descriptor = open(scratch.path("cast.pt"), O_RDONLY)
+    let descriptor = open(scratch.path("cast.pt"), O_RDONLY | O_CLOEXEC)
     let busy = try run(zerofs, ["umount", scratch.point])
     #expect(busy.status == 9 && busy.output.hasPrefix("zerofs: \(scratch.point): busy"))
     close(descriptor)
@@ -108,7 +108,7 @@ import Testing
 
   @Test func lazyUmountLeavesReaders() throws {
     let scratch = try mounted()
-    let descriptor = open(scratch.path("sub/small.pt"), O_RDONLY)
+    let descriptor = open(scratch.path("sub/small.pt"), O_RDONLY | O_CLOEXEC)
     try Unmount.unmount(scratch.point, lazily: true)
     #expect(Mount.at(scratch.point) == nil)
     var byte: UInt8 = 0
@@ -118,7 +118,7 @@ import Testing
 
   @Test func withoutPrivilegesFusermountUnmounts() throws {
     let scratch = try mounted()
-    let descriptor = open(scratch.path("cast.pt"), O_RDONLY)
+    let descriptor = open(scratch.path("cast.pt"), O_RDONLY | O_CLOEXEC)
     #expect(Unmount.detach(scratch.point, lazily: false, isRoot: false) == errnoMessage(EBUSY))
     close(descriptor)
     #expect(Unmount.detach(scratch.point, lazily: false, isRoot: false) == nil)

@@ -49,6 +49,8 @@ public struct Checkpoint: Sendable {
 
   public var layout: ParallelLayout { client.layout }
   public var summary: ModelSummary { client.summary }
+  /// The one name of everything that decides which files there are.
+  public var layoutName: LayoutName { client.layoutName }
 
   /// How a run loads it: flags, and what it takes from the checkpoint instead of from its command line.
   public var loading: [String] { client.loading }

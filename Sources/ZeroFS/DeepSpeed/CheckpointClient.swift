@@ -7,6 +7,8 @@ protocol CheckpointClient: Sendable {
   var step: Int { get }
   /// For those who read a plan.
   var summary: ModelSummary { get }
+  /// Its layout in words.
+  var layoutName: LayoutName { get }
   /// How a run loads it.
   var loading: [String] { get }
   /// Things that are served as asked and may still surprise.
@@ -29,7 +31,7 @@ public struct ModelSummary: Encodable, Sendable {
   let hiddenSize: Int?
   let vocabularySize: Int?
   let paddedVocabularySize: Int?
-  let isTied: Bool
+  public let isTied: Bool
 }
 
 extension String {

@@ -8,6 +8,7 @@ struct MegatronClient: CheckpointClient {
   var run: RunArguments { state.run }
   var layout: ParallelLayout { model.layout }
   var step: Int { state.iteration }
+  var layoutName: LayoutName { LayoutName(self) }
 
   var summary: ModelSummary {
     let c = model.configuration

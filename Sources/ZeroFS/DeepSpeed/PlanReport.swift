@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Glibc
 
 /// What a checkpoint consists of: the answer of `zerofs plan`.
@@ -62,6 +63,8 @@ public struct PlanReport: Encodable, Sendable {
     loading = checkpoint.loading
     warnings = checkpoint.warnings
   }
+
+  public var json: String { reportJSON(self) }
 
   public var text: String {
     var lines = [

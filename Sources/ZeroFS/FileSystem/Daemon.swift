@@ -13,6 +13,10 @@ public struct MountOptions: Sendable {
   /// For mount(8) and FUSE: `allow_other`.
   public var options: [String] = []
   public var log: LogDestination
+  /// What appears below the root when it is looked up.
+  public var layouts: LayoutTrees?
+  /// Files of `.zerofs`, beside `log`.
+  public var reports: [FileTree.Entry] = []
 
   /// The log goes to stderr in the foreground, to syslog otherwise, or to `logFile`.
   public init(source: String, isForeground: Bool = false, logFile: String? = nil) {
@@ -31,6 +35,8 @@ extension FileTree {
   /// A daemon that fails before it serves prints its message itself; the parent then exits with the same status.
   public func mount(at mountpoint: Mountpoint, _ options: MountOptions) throws(MountError) {
     raiseDescriptorLimit()
+    // Each thread's arena would keep the memory of the largest tree that the thread composed.
+    mallopt(M_ARENA_MAX, 2)
     if options.isForeground {
       try serve(at: mountpoint, options, ready: {})
     } else if let daemon = try Daemon.fork() {
@@ -43,7 +49,11 @@ extension FileTree {
   fileprivate func serve(
     at mountpoint: Mountpoint, _ options: MountOptions, ready: @escaping @Sendable () -> Void
   ) throws(MountError) {
-    let server = FuseServer(self, isCached: options.isCached, logger: try options.log.logger(), ready: ready)
+    let ring = LogRing()
+    let log = FileTree.Entry("log", isVolatile: true) { VirtualFile(ring.text) }
+    let trees = MountedTrees(self, control: options.reports + [log], layouts: options.layouts)
+    let server = FuseServer(
+      trees, isCached: options.isCached, logger: try options.log.logger(keptIn: ring), ready: ready)
     try FuseSession(server, at: mountpoint.path, source: options.source, options: options.options).serve()
   }
 

@@ -17,29 +17,47 @@ func fuseOperations() -> fuse_lowlevel_ops {
     let bytes = Array(UnsafeRawBufferPointer(start: name, count: strlen(name)))
     var entry = fuse_entry_param()
     entry.entry_timeout = FuseServer.timeout
-    entry.attr_timeout = FuseServer.timeout
     // Inode 0 says that there is no such name, and lets the kernel remember that (`fuse_lowlevel.h`: fuse_entry_param.ino).
-    if let inode = server.inodes.lookup(bytes, in: parent) {
+    switch server.trees.lookup(bytes, in: parent) {
+    case .inode(let inode):
       entry.ino = inode.number
       entry.attr = server.attributes(of: inode)
+      entry.attr_timeout = FuseServer.attributeTimeout(of: inode)
+    case .absent(let reason?):
+      server.logger.warning("ENOENT for \(String(decoding: bytes, as: UTF8.self)): \(reason)")
+    case .absent(nil):
+      break
+    case .busy(let reason):
+      server.logger.warning("EBUSY for \(String(decoding: bytes, as: UTF8.self)): \(reason)")
+      return fail(request, EBUSY)
     }
     fuse_reply_entry(request, &entry)
   }
+  operations.forget = { request, number, count in
+    FuseServer.serving(request).trees.forget(number, count)
+    fuse_reply_none(request)
+  }
+  operations.forget_multi = { request, count, forgets in
+    let trees = FuseServer.serving(request).trees
+    for one in UnsafeBufferPointer(start: forgets, count: count) { trees.forget(one.ino, one.nlookup) }
+    fuse_reply_none(request)
+  }
   operations.getattr = { request, number, _ in
     let server = FuseServer.serving(request)
-    guard let inode = server.inodes[number] else { return fail(request, ENOENT) }
+    guard let inode = server.trees[number] else { return fail(request, ENOENT) }
     var attributes = server.attributes(of: inode)
-    fuse_reply_attr(request, &attributes, FuseServer.timeout)
+    fuse_reply_attr(request, &attributes, FuseServer.attributeTimeout(of: inode))
   }
   operations.readdir = { request, number, size, offset, _ in readDirectory(request, number, size, offset) }
   operations.open = { request, number, information in
     guard let information else { return fail(request, EINVAL) }
     let server = FuseServer.serving(request)
-    guard let inode = server.inodes[number] else { return fail(request, ENOENT) }
+    guard let inode = server.trees[number] else { return fail(request, ENOENT) }
     guard let open = inode.open() else { return fail(request, EISDIR) }
     guard information.pointee.flags & O_ACCMODE == O_RDONLY else { return fail(request, EROFS) }
-    information.pointee.direct_io = server.isCached ? 0 : 1
-    information.pointee.keep_cache = server.isCached ? 1 : 0
+    let isCached = server.isCached && !inode.isVolatile
+    information.pointee.direct_io = isCached ? 0 : 1
+    information.pointee.keep_cache = isCached ? 1 : 0
     information.pointee.noflush = 1
     let handle = Unmanaged.passRetained(open)
     information.pointee.fh = UInt64(UInt(bitPattern: handle.toOpaque()))
@@ -69,25 +87,22 @@ func fuseOperations() -> fuse_lowlevel_ops {
 /// Answers with an error, or with plain success (0).
 private func fail(_ request: fuse_req_t?, _ code: Int32) { fuse_reply_err(request, code) }
 
+/// Bytes that an entry takes in an answer (`linux/fuse.h`: fuse_dirent), and a name of one byte.
+private let shortestEntry = 32
+
 private func readDirectory(_ request: fuse_req_t?, _ number: fuse_ino_t, _ size: Int, _ offset: off_t) {
   let server = FuseServer.serving(request)
-  guard let directory = server.inodes[number] else { return fail(request, ENOENT) }
-  guard case .directory(let children, _) = directory.content else { return fail(request, ENOTDIR) }
+  guard let directory = server.trees[number] else { return fail(request, ENOENT) }
+  guard case .directory = directory.content else { return fail(request, ENOTDIR) }
   withUnsafeTemporaryAllocation(of: CChar.self, capacity: size) { buffer in
     var used = 0
-    // An entry's offset is where the next one starts: ".", "..", then the children.
-    var index = max(0, Int(offset))
-    while index < children.count + 2 {
-      let number = index == 0 ? directory.number : index == 1 ? directory.parent : children[index - 2]
-      guard let inode = server.inodes[number] else { break }
-      let name = index == 0 ? "." : index == 1 ? ".." : inode.name
+    for entry in server.trees.entries(of: directory, from: offset, limit: size / shortestEntry + 1) {
       var status = stat()
-      status.st_ino = UInt(inode.number)
+      status.st_ino = UInt(entry.number)
       // Only the type is looked at.
-      if case .directory = inode.content { status.st_mode = S_IFDIR } else { status.st_mode = S_IFREG }
-      index += 1
+      status.st_mode = entry.isDirectory ? S_IFDIR : S_IFREG
       let end = buffer.baseAddress.map { $0 + used }
-      let length = fuse_add_direntry(request, end, size - used, name, &status, index)
+      let length = fuse_add_direntry(request, end, size - used, entry.name, &status, entry.end)
       if length > size - used { break }
       used += length
     }

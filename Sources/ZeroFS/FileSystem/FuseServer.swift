@@ -7,10 +7,12 @@ import Synchronization
 final class FuseServer: Sendable {
   /// Bytes of the longest read: the kernel's limit (256 pages, `fs/fuse/fuse_i.h`: FUSE_MAX_MAX_PAGES).
   static let longestRead = 1 << 20
-  /// Seconds for which the kernel needn't ask again. The tree never changes.
+  /// Seconds for which the kernel needn't ask again. A tree never changes, and a name means a layout always or never.
   static let timeout: Double = 86400
+  /// Likewise for what `stat` says about `inode`.
+  static func attributeTimeout(of inode: Inode) -> Double { inode.isVolatile ? 0 : timeout }
 
-  let inodes: InodeTable
+  let trees: MountedTrees
   /// Whether file contents pass through the kernel's page cache.
   let isCached: Bool
   let logger: Logger
@@ -23,8 +25,8 @@ final class FuseServer: Sendable {
   /// Called once when the kernel got the answer to INIT, from a thread of the session.
   let ready: @Sendable () -> Void
 
-  init(_ tree: FileTree, isCached: Bool, logger: Logger, ready: @escaping @Sendable () -> Void) {
-    inodes = InodeTable(tree)
+  init(_ trees: MountedTrees, isCached: Bool, logger: Logger, ready: @escaping @Sendable () -> Void) {
+    self.trees = trees
     self.isCached = isCached
     self.logger = logger
     self.ready = ready
@@ -36,9 +38,9 @@ final class FuseServer: Sendable {
     status.st_ino = UInt(inode.number)
     status.st_uid = owner.user
     status.st_gid = owner.group
-    status.st_mtim = inodes.modified
-    status.st_ctim = inodes.modified
-    status.st_atim = inodes.modified
+    status.st_mtim = trees.root.modified
+    status.st_ctim = trees.root.modified
+    status.st_atim = trees.root.modified
     // A hint for cp, cat and Python's buffered files: one request per read.
     status.st_blksize = FuseServer.longestRead
     switch inode.content {
@@ -60,8 +62,8 @@ final class FuseServer: Sendable {
     var statistics = statvfs()
     statistics.f_bsize = UInt(FuseServer.longestRead)
     statistics.f_frsize = 4096
-    statistics.f_blocks = UInt((inodes.dataBytes + 4095) / 4096)
-    statistics.f_files = UInt(inodes.count)
+    statistics.f_blocks = UInt((trees.root.dataBytes + 4095) / 4096)
+    statistics.f_files = UInt(trees.root.count)
     statistics.f_namemax = 255
     statistics.f_flag = UInt(ST_RDONLY)
     return statistics

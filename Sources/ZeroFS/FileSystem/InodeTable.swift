@@ -29,6 +29,9 @@ final class Inode: Sendable {
   }
   private let composed = Mutex(Composed())
 
+  /// Whether what `stat` says may change.
+  var isVolatile: Bool { if case .file(let entry) = content { entry.isVolatile } else { false } }
+
   init(number: UInt64, parent: UInt64, name: String, content: Content) {
     self.number = number
     self.parent = parent
@@ -39,6 +42,7 @@ final class Inode: Sendable {
   /// The size of a file, composed at the first call; `nil` for a directory.
   func measure() -> Measure? {
     guard case .file(let entry) = content else { return nil }
+    if entry.isVolatile { return Inode.measure(entry.file()) }
     return composed.withLock { composed in
       if let known = composed.measure { return known }
       return Inode.measure(entry.file(), in: &composed)
@@ -48,6 +52,7 @@ final class Inode: Sendable {
   /// What the handles of a file share, from the first open to the last release; `nil` for a directory.
   func open() -> OpenFile? {
     guard case .file(let entry) = content else { return nil }
+    if entry.isVolatile { return OpenFile(path: entry.path, file: entry.file()) }
     return composed.withLock { composed in
       if let open = composed.open { return open }
       let open = OpenFile(path: entry.path, file: entry.file())
@@ -58,9 +63,13 @@ final class Inode: Sendable {
   }
 
   private static func measure(_ file: VirtualFile, in composed: inout Composed) -> Measure {
-    let measure = Measure(size: file.count, dataBytes: file.dataBytes)
+    let measure = measure(file)
     composed.measure = measure
     return measure
+  }
+
+  private static func measure(_ file: VirtualFile) -> Measure {
+    Measure(size: file.count, dataBytes: file.dataBytes)
   }
 }
 
@@ -109,8 +118,10 @@ struct InodeTable: Sendable {
     var subdirectories = 0
   }
 
-  init(_ tree: FileTree, first: UInt64 = rootNumber) {
-    var drafts = [Draft(parent: first, name: "", entry: nil)]
+  /// - Parameter parent: the directory that the tree hangs in; a root is its own.
+  init(_ tree: FileTree, first: UInt64 = rootNumber, parent: UInt64? = nil) {
+    let above = parent ?? first
+    var drafts = [Draft(parent: above, name: "", entry: nil)]
     var numbers: [Key: UInt64] = [:]
     for entry in tree.entries {
       var parent = first

@@ -8,7 +8,10 @@ public enum LogDestination: Equatable, Sendable {
   case file(path: String)
 
   /// A logger that writes there, one line for each message.
-  public func logger() throws(MountError) -> Logger {
+  public func logger() throws(MountError) -> Logger { try logger(keptIn: nil) }
+
+  /// Likewise, with the last lines in `ring`, too.
+  func logger(keptIn ring: LogRing?) throws(MountError) -> Logger {
     let descriptor: Int32?
     switch self {
     case .standardError: descriptor = STDERR_FILENO
@@ -18,13 +21,14 @@ public enum LogDestination: Equatable, Sendable {
       guard opened >= 0 else { throw .logUnwritable(path: path, errno: errno) }
       descriptor = opened
     }
-    return Logger(label: "zerofs") { _ in LineLogHandler(descriptor: descriptor) }
+    return Logger(label: "zerofs") { _ in LineLogHandler(descriptor: descriptor, ring: ring) }
   }
 }
 
 /// Writes `zerofs: message`, by one write(2) so that lines of threads don't mix; without a descriptor to syslog(3).
 private struct LineLogHandler: LogHandler {
   let descriptor: Int32?
+  let ring: LogRing?
   var logLevel: Logger.Level = .info
   var metadata: Logger.Metadata = [:]
 
@@ -34,8 +38,9 @@ private struct LineLogHandler: LogHandler {
   }
 
   func log(event: LogEvent) {
+    ring?.append("\(Self.now)\(event.message)")
     if let descriptor {
-      let line = "\(Self.prefix(descriptor))zerofs: \(event.message)\n"
+      let line = "\(descriptor == STDERR_FILENO ? "" : Self.now)zerofs: \(event.message)\n"
       _ = line.utf8.withContiguousStorageIfAvailable { write(descriptor, $0.baseAddress, $0.count) }
     } else {
       "\(event.message)".withCString { message in
@@ -45,8 +50,7 @@ private struct LineLogHandler: LogHandler {
   }
 
   /// A file needs the time; a terminal and syslog don't.
-  private static func prefix(_ descriptor: Int32) -> String {
-    if descriptor == STDERR_FILENO { return "" }
+  private static var now: String {
     var (now, parts) = (time(nil), tm())
     gmtime_r(&now, &parts)
     var text = [CChar](repeating: 0, count: 32)

@@ -28,9 +28,9 @@ struct ConfigurationFile: Sendable {
   }
 
   /// - Throws: `SourceError` if the file can't be read, or isn't a model's configuration.
-  init(path: String) throws(SourceError) {
-    self.path = path
-    contents = try HuggingFaceDirectory.contents(of: path)
+  init(_ source: SourceFile) throws(SourceError) {
+    path = source.path
+    contents = try HuggingFaceDirectory.contents(of: source)
     let file: File
     do { file = try JSONDecoder().decode(File.self, from: Data(contents)) } catch {
       throw .malformedJSON(path: path, why: "not a model configuration (\(decodingProblem(error)))")

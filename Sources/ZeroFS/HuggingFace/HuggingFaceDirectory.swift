@@ -8,6 +8,8 @@ public struct HuggingFaceDirectory: Sendable {
   public let path: String
   /// `config.json`, of any model.
   let configurationFile: ConfigurationFile
+  /// `config.json`, and the index where there is one.
+  let descriptions: [SourceFile]
   /// The safetensors files, by path.
   public let files: [SourceFile]
   private let tensors: [String: Located]
@@ -31,22 +33,24 @@ public struct HuggingFaceDirectory: Sendable {
     guard status.st_mode & S_IFMT == S_IFDIR else {
       throw SourceError.unreadable(path: path, why: "not a directory")
     }
-    configurationFile = try ConfigurationFile(path: path + "/config.json")
+    let description = try HuggingFaceDirectory.open(path + "/config.json")
+    configurationFile = try ConfigurationFile(description)
 
     let single = path + "/model.safetensors"
     let index = path + "/model.safetensors.index.json"
     var tensors: [String: Located] = [:]
     if access(single, F_OK) == 0 {
       let file = try HuggingFaceDirectory.open(single)
-      files = [file]
+      (files, descriptions) = ([file], [description])
       for (name, tensor) in try SafetensorsHeader(of: file).tensors {
         tensors[name] = Located(file: file, tensor: tensor)
       }
     } else if access(index, F_OK) == 0 {
       let weightMap: [String: String]
+      let indexFile = try HuggingFaceDirectory.open(index)
       do {
         weightMap = try JSONDecoder().decode(
-          Index.self, from: Data(try HuggingFaceDirectory.contents(of: index))
+          Index.self, from: Data(try HuggingFaceDirectory.contents(of: indexFile))
         ).weight_map
       } catch let error as SourceError {
         throw error
@@ -75,6 +79,7 @@ public struct HuggingFaceDirectory: Sendable {
         tensors[name] = Located(file: file, tensor: tensor)
       }
       self.files = files.sorted { $0.key < $1.key }.map(\.value)
+      descriptions = [description, indexFile]
     } else {
       throw SourceError.unreadable(
         path: path, why: "neither model.safetensors nor model.safetensors.index.json is there")
@@ -133,11 +138,14 @@ public struct HuggingFaceDirectory: Sendable {
 
   /// A whole small file.
   static func contents(of path: String) throws(SourceError) -> [UInt8] {
-    let file = try open(path)
+    try contents(of: try open(path))
+  }
+
+  static func contents(of file: SourceFile) throws(SourceError) -> [UInt8] {
     do {
       return try file.bytes(0..<file.size)
     } catch {
-      throw .unreadable(path: path, why: error.reason)
+      throw .unreadable(path: file.path, why: error.reason)
     }
   }
 }

@@ -48,7 +48,8 @@ struct SafetensorsHeader: Sendable {
     }
   }
 
-  init(of file: SourceFile) throws(SourceError) {
+  /// Where the header ends and the data starts.
+  static func end(of file: SourceFile) throws(SourceError) -> Int {
     let path = file.path
     func malformed(_ why: String) -> SourceError { .malformedSafetensors(path: path, why: why) }
     guard file.size >= 8 else {
@@ -63,6 +64,13 @@ struct SafetensorsHeader: Sendable {
     guard dataStart <= file.size else {
       throw .truncated(path: path, expectedBytes: dataStart, actualBytes: file.size)
     }
+    return dataStart
+  }
+
+  init(of file: SourceFile) throws(SourceError) {
+    let path = file.path
+    func malformed(_ why: String) -> SourceError { .malformedSafetensors(path: path, why: why) }
+    let dataStart = try SafetensorsHeader.end(of: file)
     let text = try SafetensorsHeader.bytes(8..<dataStart, of: file)
     guard text.first == UInt8(ascii: "{") else { throw malformed("its header does not start with {") }
     let members: Members

@@ -73,6 +73,9 @@ public enum LayoutError: Error, Equatable, Sendable, CustomStringConvertible {
   case wholeModel(option: String)
   /// An option that means nothing in a flavor.
   case notInFlavor(option: String, flavor: String)
+  case notTied
+  /// More ranks than a directory is composed for only because its name was looked up.
+  case ranks(Int, allowed: Int)
 
   public var description: String {
     switch self {
@@ -114,6 +117,10 @@ public enum LayoutError: Error, Equatable, Sendable, CustomStringConvertible {
       "\(option) with --flavor hf: a model of transformers is whole on each rank. Spread it by --dp and --zero-stage."
     case .notInFlavor(let option, let flavor):
       "\(option) with --flavor \(flavor): there is no such thing in this kind of checkpoint. Leave the option out."
+    case .notTied:
+      "tied: the model's embeddings are not tied. Leave the word out."
+    case .ranks(let count, let allowed):
+      "\(count) ranks: a directory is looked up for at most \(allowed). Mount this layout by itself."
     }
   }
 }

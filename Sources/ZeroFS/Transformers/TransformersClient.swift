@@ -6,6 +6,7 @@ struct TransformersClient: CheckpointClient {
   let settings: OptimizerSettings
 
   var layout: ParallelLayout { model.layout }
+  var layoutName: LayoutName { LayoutName(self) }
 
   var summary: ModelSummary {
     let file = model.configurationFile

@@ -8,16 +8,22 @@ public struct FileTree: Sendable {
     public let path: String
     /// Whether the file is a program (mode 0555, not 0444).
     public let isExecutable: Bool
+    /// Whether the file may be another each time that it is composed: a log, not a checkpoint.
+    public let isVolatile: Bool
     private let compose: @Sendable () -> VirtualFile
 
-    public init(_ path: String, isExecutable: Bool = false, _ compose: @escaping @Sendable () -> VirtualFile)
-    {
+    public init(
+      _ path: String, isExecutable: Bool = false, isVolatile: Bool = false,
+      _ compose: @escaping @Sendable () -> VirtualFile
+    ) {
       self.path = path
       self.isExecutable = isExecutable
+      self.isVolatile = isVolatile
       self.compose = compose
     }
 
-    /// The file: composed anew at each call, without reading tensor data. Equal at each call.
+    /// The file: composed anew at each call, without reading tensor data. Equal at each call, if
+    /// it isn't volatile.
     public func file() -> VirtualFile { compose() }
   }
 

@@ -1,0 +1,66 @@
+import FoundationEssentials
+import Glibc
+
+/// What a mount was made from, and whether it still is what it was: `.zerofs/source.json`.
+public struct SourceReport: Encodable, Sendable {
+  struct File: Encodable {
+    let name: String
+    /// In bytes, when it was opened.
+    let size: Int
+    /// ISO 8601 in UTC, when it was opened.
+    let modified: String
+    /// SHA-256 of the whole of a description, as `sha256sum` prints it.
+    let sha256: String?
+    /// SHA-256 of the header of a safetensors file, with the eight bytes of its length: names, types, shapes and places of all
+    /// tensors. Not of their data, which a mount never reads as a whole.
+    let headerSHA256: String?
+    /// What happened to the file since; then there are no hashes.
+    let changed: String?
+  }
+
+  let path: String
+  let files: [File]
+
+  /// Reads descriptions and headers again, no tensor data.
+  public init(_ directory: HuggingFaceDirectory) {
+    path = directory.path
+    files =
+      directory.descriptions.map { SourceReport.file($0, isDescription: true) }
+      + directory.files.map { SourceReport.file($0, isDescription: false) }
+  }
+
+  public var json: String { reportJSON(self) }
+
+  private static func file(_ file: SourceFile, isDescription: Bool) -> File {
+    var hash: String?
+    var changed: String?
+    do {
+      let end = isDescription ? file.size : try SafetensorsHeader.end(of: file)
+      hash = SHA256(try file.bytes(0..<end)).hexadecimal
+      try file.verify()
+    } catch {
+      (hash, changed) = (nil, "\(error)")
+    }
+    return File(
+      name: file.path.split(separator: "/").last.map(String.init) ?? file.path, size: file.size,
+      modified: timestamp(file.modified), sha256: isDescription ? hash : nil,
+      headerSHA256: isDescription ? nil : hash, changed: changed)
+  }
+
+  private static func timestamp(_ time: timespec) -> String {
+    var (seconds, parts) = (time.tv_sec, tm())
+    gmtime_r(&seconds, &parts)
+    var text = [CChar](repeating: 0, count: 32)
+    let count = strftime(&text, text.count, "%Y-%m-%dT%H:%M:%S", &parts)
+    let nanoseconds = String(1_000_000_000 + time.tv_nsec).dropFirst()
+    return "\(String(decoding: text[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)).\(nanoseconds)Z"
+  }
+}
+
+/// A report for people and programs.
+func reportJSON(_ report: some Encodable) -> String {
+  let encoder = JSONEncoder()
+  encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+  // Numbers, texts and lists of them: nothing that JSON can't hold.
+  return (try? encoder.encode(report)).map { String(decoding: $0, as: UTF8.self) } ?? "{}"
+}
