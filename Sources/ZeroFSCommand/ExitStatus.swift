@@ -15,6 +15,9 @@ enum ExitStatus: Int32 {
   case busy = 9
   /// The run's command line contradicts the model or can't be read.
   case run = 10
+  /// `materialize` can't write there: unwritable, or something else is in the way.
+  case target = 11
+  case diskFull = 12
 
   init(_ error: MountError) {
     self =
@@ -29,6 +32,16 @@ enum ExitStatus: Int32 {
         .inputOutput
       case .busy:
         .busy
+      }
+  }
+
+  init(_ error: TargetError) {
+    self =
+      switch error {
+      case .unwritable, .inTheWay: .target
+      case .tooSmall, .full: .diskFull
+      case .busy: .busy
+      case .noSuchFiles, .share: .layout
       }
   }
 
@@ -56,6 +69,8 @@ func reporting(_ body: () throws -> Void) throws {
   } catch let error as SourceError {
     try fail(error, .source)
   } catch let error as MountError {
+    try fail(error, .init(error))
+  } catch let error as TargetError {
     try fail(error, .init(error))
   } catch let error as ReadError {
     try fail(error, .init(error))

@@ -7,5 +7,8 @@ struct Zerofs: ParsableCommand {
     commandName: "zerofs",
     abstract:
       "Present a Hugging Face model directory as the checkpoint that Megatron-DeepSpeed would have saved.",
-    subcommands: [MountCommand.self, UmountCommand.self, PlanCommand.self, ParameterOrderCommand.self])
+    subcommands: [
+      MountCommand.self, UmountCommand.self, PlanCommand.self, MaterializeCommand.self,
+      ParameterOrderCommand.self,
+    ])
 }

@@ -33,7 +33,7 @@ public struct DeepSpeedConfiguration: Sendable {
 
   /// - Throws: `SourceError` if the file can't be read or isn't a DeepSpeed configuration.
   public init(path: String) throws(SourceError) {
-    let contents = try HuggingFaceDirectory.contents(of: path)
+    let contents = try TextOrFile.contents(path)
     let file: File
     do {
       file = try JSONDecoder().decode(File.self, from: Data(contents))

@@ -101,7 +101,7 @@ public struct PlanReport: Encodable, Sendable {
   }
 
   /// `1.2 GB`; powers of ten.
-  static func human(_ bytes: Int) -> String {
+  public static func human(_ bytes: Int) -> String {
     var (value, unit) = (Double(bytes), "bytes")
     for next in ["kB", "MB", "GB", "TB"] where value >= 1000 { (value, unit) = (value / 1000, next) }
     return unit == "bytes" ? "\(bytes) bytes" : "\((value * 10).rounded() / 10) \(unit)"

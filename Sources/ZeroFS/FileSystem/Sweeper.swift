@@ -25,19 +25,10 @@ final class Sweeper: Sendable {
   ) -> Result {
     guard let layouts else { return body() }
     let sweeper = Sweeper(layouts, session)
-    var thread = pthread_t()
-    let argument = Unmanaged.passUnretained(sweeper).toOpaque()
-    let code = pthread_create(
-      &thread, nil,
-      { argument in
-        if let argument { Unmanaged<Sweeper>.fromOpaque(argument).takeUnretainedValue().run() }
-        return nil
-      }, argument)
+    let thread = Thread { sweeper.run() }
     defer {
-      if code == 0 {
-        eventfd_write(sweeper.wake, 1)
-        pthread_join(thread, nil)
-      }
+      eventfd_write(sweeper.wake, 1)
+      thread?.join()
       close(sweeper.wake)
     }
     return body()

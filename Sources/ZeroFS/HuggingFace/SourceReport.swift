@@ -2,8 +2,8 @@ import FoundationEssentials
 import Glibc
 
 /// What a mount was made from, and whether it still is what it was: `.zerofs/source.json`.
-public struct SourceReport: Encodable, Sendable {
-  struct File: Encodable {
+public struct SourceReport: Codable, Sendable {
+  struct File: Codable {
     let name: String
     /// In bytes, when it was opened.
     let size: Int
@@ -30,6 +30,14 @@ public struct SourceReport: Encodable, Sendable {
   }
 
   public var json: String { reportJSON(self) }
+
+  /// Whether both describe the same model, wherever it is and whenever it was written.
+  func isSame(as other: SourceReport) -> Bool {
+    func facts(_ report: SourceReport) -> [[String?]] {
+      report.files.map { [$0.name, "\($0.size)", $0.sha256, $0.headerSHA256, $0.changed] }
+    }
+    return facts(self) == facts(other)
+  }
 
   private static func file(_ file: SourceFile, isDescription: Bool) -> File {
     var hash: String?

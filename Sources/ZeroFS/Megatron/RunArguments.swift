@@ -237,14 +237,17 @@ extension MegatronArguments {
   ///
   /// - Throws: `MegatronArgumentError`, `RunError.unreadable`.
   public init(textOrFile text: String) throws {
-    var contents = text
+    try self.init(commandLine: try Self.contents(textOrFile: text), keepingUnresolvedTexts: true)
+  }
+
+  /// The text, or what the file of that name holds.
+  public static func contents(textOrFile text: String) throws(RunError) -> String {
     if access(text, F_OK) == 0 {
       do {
-        contents = String(decoding: try HuggingFaceDirectory.contents(of: text), as: UTF8.self)
+        return String(decoding: try HuggingFaceDirectory.contents(of: text), as: UTF8.self)
       } catch { throw RunError.unreadable(path: text, why: "\(error)") }
-    } else if !text.contains(" ") {
-      throw RunError.unreadable(path: text, why: errnoMessage(errno))
     }
-    try self.init(commandLine: contents, keepingUnresolvedTexts: true)
+    if !text.contains(where: \.isWhitespace) { throw .unreadable(path: text, why: errnoMessage(errno)) }
+    return text
   }
 }

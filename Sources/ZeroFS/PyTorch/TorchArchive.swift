@@ -40,26 +40,26 @@ public struct TorchArchive: Sendable {
 
   /// The archive as a file.
   ///
-  /// A CRC needs every byte of its record, and reading a model to answer `stat` would defeat the purpose. PyTorch doesn't
-  /// look at them, so a record with tensor data gets 0 here; `checksums` supplies the real ones where the data is read anyway.
-  public func file(checksums: (_ record: Int) -> UInt32? = { _ in nil }) -> VirtualFile {
-    var extents: [Extent] = []
-    var directory: [UInt8] = []
-    var pending: [UInt8] = []  // bytes between payloads
-    var position = 0
-    for (index, record) in records.enumerated() {
-      let crc = checksums(index) ?? CRC32.withoutReading(record.extents) ?? 0
-      let header = TorchArchive.localHeader(record, at: position)
-      directory += TorchArchive.directoryEntry(record, at: position, crc: crc)
-      pending += header
-      extents.append(.literal(pending))
-      extents += record.extents
-      pending = TorchArchive.dataDescriptor(record, at: position, crc: crc)
-      position += header.count + record.count + pending.count
+  /// A CRC needs every byte of its record, and reading a model to answer `stat` would defeat the purpose: a record with tensor
+  /// data gets an extent that says which bytes its CRC is of. PyTorch doesn't look at them.
+  public func file() -> VirtualFile {
+    var file = ExtentBuilder()
+    var directory = ExtentBuilder()
+    for record in records {
+      let position = file.count
+      file.append(TorchArchive.localHeader(record, at: position))
+      let payload = file.count..<(file.count + record.count)
+      let crc =
+        CRC32.withoutReading(record.extents).map { Extent.literal($0.littleEndianBytes) }
+        ?? .checksum(of: payload)
+      TorchArchive.appendDirectoryEntry(record, at: position, crc: crc, to: &directory)
+      file.append(record.extents)
+      TorchArchive.appendDataDescriptor(record, at: position, crc: crc, to: &file)
     }
-    extents.append(
-      .literal(pending + directory + TorchArchive.end(records: records.count, at: position, directory.count)))
-    return VirtualFile(extents)
+    let end = TorchArchive.end(records: records.count, at: file.count, directory.count)
+    file.append(directory.finished)
+    file.append(end)
+    return VirtualFile(file.finished)
   }
 
   private static let alignment = 64
@@ -108,21 +108,23 @@ public struct TorchArchive: Sendable {
     return field.bytes + values.bytes
   }
 
-  private static func dataDescriptor(_ record: Record, at position: Int, crc: UInt32) -> [UInt8] {
-    var descriptor = LittleEndianBytes()
-    descriptor.append(UInt32(0x0807_4B50))
-    descriptor.append(crc)
+  private static func appendDataDescriptor(
+    _ record: Record, at position: Int, crc: Extent, to file: inout ExtentBuilder
+  ) {
+    file.append(UInt32(0x0807_4B50).littleEndianBytes)
+    file.append([crc])
     for _ in 0..<2 {
       if record.count >= zip64From || position >= zip64From {
-        descriptor.append(UInt64(record.count))
+        file.append(UInt64(record.count).littleEndianBytes)
       } else {
-        descriptor.append(UInt32(record.count))
+        file.append(UInt32(record.count).littleEndianBytes)
       }
     }
-    return descriptor.bytes
   }
 
-  private static func directoryEntry(_ record: Record, at position: Int, crc: UInt32) -> [UInt8] {
+  private static func appendDirectoryEntry(
+    _ record: Record, at position: Int, crc: Extent, to directory: inout ExtentBuilder
+  ) {
     let zip64 = zip64Field(record, at: position)
     var entry = LittleEndianBytes()
     entry.append(UInt32(0x0201_4B50))
@@ -130,7 +132,9 @@ public struct TorchArchive: Sendable {
     entry.append(UInt16(0))  // version needed
     entry.append(flags)
     for _ in 0..<3 { entry.append(UInt16(0)) }
-    entry.append(crc)
+    directory.append(entry.bytes)
+    directory.append([crc])
+    entry = LittleEndianBytes()
     for _ in 0..<2 { entry.append(UInt32(min(record.count, zip64From))) }
     entry.append(UInt16(record.name.utf8.count))
     entry.append(UInt16(zip64.count))
@@ -139,7 +143,7 @@ public struct TorchArchive: Sendable {
     entry.append(UInt32(min(position, zip64From)))
     entry.append(contentsOf: record.name.utf8)
     entry.append(contentsOf: zip64)
-    return entry.bytes
+    directory.append(entry.bytes)
   }
 
   /// Both end records: PyTorch opens its writer in zip64 mode whatever the size.
@@ -187,9 +191,38 @@ public struct TorchArchive: Sendable {
 struct LittleEndianBytes {
   private(set) var bytes: [UInt8] = []
 
-  mutating func append<T: FixedWidthInteger>(_ value: T) {
-    withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
-  }
+  mutating func append<T: FixedWidthInteger>(_ value: T) { bytes += value.littleEndianBytes }
 
   mutating func append(contentsOf more: some Sequence<UInt8>) { bytes.append(contentsOf: more) }
+}
+
+extension FixedWidthInteger {
+  var littleEndianBytes: [UInt8] { withUnsafeBytes(of: littleEndian) { Array($0) } }
+}
+
+/// Extents one behind the other; literal bytes that touch become one.
+private struct ExtentBuilder {
+  private var extents: [Extent] = []
+  private var literal: [UInt8] = []
+  /// Bytes.
+  private(set) var count = 0
+
+  var finished: [Extent] { literal.isEmpty ? extents : extents + [.literal(literal)] }
+
+  mutating func append(_ bytes: [UInt8]) {
+    literal += bytes
+    count += bytes.count
+  }
+
+  mutating func append(_ more: [Extent]) {
+    for extent in more {
+      if case .literal(let bytes) = extent {
+        append(bytes)
+        continue
+      }
+      extents = finished + [extent]
+      literal = []
+      count += extent.count
+    }
+  }
 }

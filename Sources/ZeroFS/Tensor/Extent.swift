@@ -70,11 +70,15 @@ public enum Extent: Sendable {
   case literal([UInt8])
   case zeros(count: Int)
   case tensor(TensorRun)
+  /// Four bytes, little-endian: the CRC-32 of the `of` bytes of the same file, which stand before it. Known only to who has read
+  /// these (`SequentialReader`); a window has zeros there.
+  case checksum(of: Range<Int>)
 
   /// Bytes.
   public var count: Int {
     switch self {
     case .literal(let bytes): bytes.count
+    case .checksum: 4
     case .zeros(let count): count
     case .tensor(let run): run.window.count * run.cast.target.size
     }

@@ -26,11 +26,11 @@ public struct ParameterOrder: Sendable {
     let tied: [String: String]
   }
 
-  /// Reads the file of `--parameter-order`: a JSON object with the members `state_dict`, `parameters` and `tied`.
+  /// Reads the file, or the text, of `--parameter-order`: a JSON object with the members `state_dict`, `parameters` and `tied`.
   ///
   /// - Throws: `ModelError.parameterOrder` where it isn't that, or its names don't fit together.
   public init(path: String) throws {
-    let contents = try HuggingFaceDirectory.contents(of: path)
+    let contents = try TextOrFile.contents(path)
     let file: File
     do { file = try JSONDecoder().decode(File.self, from: Data(contents)) } catch {
       throw ModelError.parameterOrder(path: path, why: decodingProblem(error))

@@ -55,7 +55,7 @@ public struct Gather: ~Copyable {
       literal.withUnsafeBytes {
         take(bytes.count).copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[bytes]))
       }
-    case .zeros:
+    case .zeros, .checksum:
       appendZeros(bytes.count)
     case .tensor(let run):
       if !sources.contains(where: { $0 === run.source }) { sources.append(run.source) }

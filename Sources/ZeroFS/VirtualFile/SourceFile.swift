@@ -65,6 +65,15 @@ public final class SourceFile: ByteSource {
     }
   }
 
+  /// `lseek(offset, SEEK_DATA)`: where the next byte is that isn't in a hole; `nil` where there is none.
+  func nextData(from offset: Int) -> Int? {
+    let data = lseek(descriptor, offset, SourceFile.seekData)
+    return data >= 0 ? data : errno == ENXIO ? nil : offset
+  }
+
+  /// `SEEK_DATA`, which the Glibc module hides.
+  private static let seekData: Int32 = 3
+
   /// Compares the file that `path` names now (through symbolic links) with the one that was opened: device, inode, size,
   /// mtime and ctime. The ctime tells of writes that set the mtime back.
   public func verify() throws(ReadError) {

@@ -1,0 +1,113 @@
+import Glibc
+
+/// A file on disk that holds, or is to hold, what a virtual file holds.
+struct TargetFile {
+  let path: String
+  let isExecutable: Bool
+
+  /// What a file is called until it is whole.
+  var partialPath: String {
+    let (directory, name) = TargetFile.split(path)
+    return directory + "." + name + TargetFile.partialSuffix
+  }
+  static let partialSuffix = ".zerofs-partial"
+
+  /// Writes all of `file` under another name, syncs it and gives it its own. Runs of zeros become holes.
+  ///
+  /// - Returns: its CRC.
+  /// - Throws: `TargetError`, or `ReadError` of a source; what was written is removed then.
+  func write(_ file: VirtualFile, _ progress: Progress) throws -> CRC32 {
+    let partial = partialPath
+    let descriptor = open(partial, O_WRONLY | O_CREAT | O_CLOEXEC, isExecutable ? 0o777 : 0o666)
+    guard descriptor >= 0 else { throw TargetError(partial, errno: errno) }
+    defer { close(descriptor) }
+    // A file system without locks can't tell; it takes two runs of one share to need it.
+    if flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK {
+      throw TargetError.busy(path: path)
+    }
+    do {
+      let checksum = try TargetFile.fill(descriptor, with: file, path: partial, progress)
+      guard fsync(descriptor) == 0, rename(partial, path) == 0 else { throw TargetError(path, errno: errno) }
+      return checksum
+    } catch {
+      unlink(partial)
+      throw error
+    }
+  }
+
+  /// Writes all of `file` to the descriptor of an unfinished file.
+  private static func fill(_ descriptor: Int32, with file: VirtualFile, path: String, _ progress: Progress)
+    throws -> CRC32
+  {
+    guard ftruncate(descriptor, 0) == 0 else { throw TargetError(path, errno: errno) }
+    var reader = SequentialReader(file)
+    while case let start = reader.position, let part = try reader.next() {
+      guard case .bytes(let bytes) = part else { continue }
+      try write(bytes, to: descriptor, at: start, path: path)
+      try progress.advance(bytes.count)
+    }
+    // A hole at the end.
+    guard ftruncate(descriptor, file.count) == 0 else { throw TargetError(path, errno: errno) }
+    return reader.checksum
+  }
+
+  static func write(
+    _ bytes: UnsafeRawBufferPointer, to descriptor: Int32, at offset: Int, path: String
+  ) throws(TargetError) {
+    var done = 0
+    while done < bytes.count {
+      let count = pwrite(descriptor, bytes.baseAddress.map { $0 + done }, bytes.count - done, offset + done)
+      if count < 0 && errno == EINTR { continue }
+      guard count > 0 else { throw TargetError(path, errno: count < 0 ? errno : ENOSPC) }
+      done += count
+    }
+  }
+
+  /// Compares the file on disk with all of `file`.
+  ///
+  /// - Returns: the CRC if it is equal; `nil` if it isn't.
+  /// - Throws: `ReadError`.
+  func checksum(ifEqual file: VirtualFile, _ progress: Progress) throws -> CRC32? {
+    let actual = try SourceFile(path: path)
+    guard actual.size == file.count else { return nil }
+    var reader = SequentialReader(file)
+    var buffer = [UInt8]()
+    while case let start = reader.position, let part = try reader.next() {
+      switch part {
+      case .bytes(let bytes):
+        if buffer.count < bytes.count { buffer = [UInt8](repeating: 0, count: bytes.count) }
+        let isEqual = try buffer.withUnsafeMutableBytes { buffer in
+          let target = UnsafeMutableRawBufferPointer(rebasing: buffer[..<bytes.count])
+          try actual.read(at: start, into: target)
+          return memcmp(target.baseAddress!, bytes.baseAddress!, bytes.count) == 0
+        }
+        if !isEqual { return nil }
+        try progress.advance(bytes.count)
+      case .zeros(let count):
+        if try !actual.isZero(start..<(start + count)) { return nil }
+      }
+    }
+    return reader.checksum
+  }
+
+  /// The directory of a path with the slash behind it, and the name in it.
+  static func split(_ path: String) -> (directory: Substring, name: Substring) {
+    let slash = path.lastIndex(of: "/").map { path.index(after: $0) } ?? path.startIndex
+    return (path[..<slash], path[slash...])
+  }
+}
+
+extension SourceFile {
+  /// Whether there is nothing but zeros in `range`. Holes aren't read.
+  func isZero(_ range: Range<Int>) throws(ReadError) -> Bool {
+    var position = range.lowerBound
+    while position < range.upperBound {
+      guard let data = nextData(from: position), data < range.upperBound else { return true }
+      position = max(position, data)
+      let bytes = try bytes(position..<min(range.upperBound, position + 65536))
+      if bytes.contains(where: { $0 != 0 }) { return false }
+      position += bytes.count
+    }
+    return true
+  }
+}

@@ -1,0 +1,147 @@
+import FoundationEssentials
+import Glibc
+import ZeroFS
+
+/// Shows how far a long work is: on a terminal a bar, else a line every ten seconds, on stderr; or JSON, an object a line, on
+/// stdout.
+struct ProgressDisplay: Sendable {
+  let json: Bool
+  private let start = ContinuousClock.now
+
+  init(json: Bool) { self.json = json }
+
+  /// A line of JSON. Bytes of data leave out holes.
+  private struct Event: Encodable {
+    let event: String
+    var files: Int?
+    var bytes: Int?
+    var dataBytes: Int?
+    var totalDataBytes: Int?
+    var existingFiles: Int?
+    var bytesPerSecond: Double?
+    var seconds: Double?
+    var secondsLeft: Double?
+    var complete: Bool?
+  }
+
+  /// What will be done.
+  func plan(_ work: TreeWriter.Work, bytesPerSecond: Double?) {
+    let seconds = bytesPerSecond.map { Double(work.data) / $0 }
+    if json {
+      return emit(
+        Event(
+          event: "plan", files: work.files, bytes: work.size, dataBytes: work.data,
+          existingFiles: work.existing,
+          bytesPerSecond: bytesPerSecond, seconds: seconds))
+    }
+    print(
+      "\(work.files) files, \(human(work.size)), of which \(human(work.data)) in data and the rest in holes"
+        + (work.existing > 0 ? "; \(work.existing) files are there already and would be compared" : ""))
+    if let bytesPerSecond, let seconds {
+      print(
+        "about \(duration(seconds)) at \(human(Int(bytesPerSecond)))/s, as a sample went; nothing was written"
+      )
+    } else {
+      print("how long it would take can't be measured there; nothing was written")
+    }
+  }
+
+  /// Runs `body` and shows `progress` meanwhile.
+  func showing<Result>(_ progress: Progress, _ body: () throws -> Result) rethrows -> Result {
+    let isTerminal = isatty(STDERR_FILENO) == 1
+    let stop = StopSignal()
+    let thread = Thread {
+      let interval = json || !isTerminal ? 10.0 : 0.2
+      while !stop.wait(seconds: interval) { show(progress, isTerminal) }
+    }
+    defer {
+      stop.send()
+      thread?.join()
+      if isTerminal && !json { write("\r\u{1B}[K") }
+    }
+    return try body()
+  }
+
+  func finish(_ work: TreeWriter.Work, target: String, share: Share, isComplete: Bool) {
+    let seconds = (ContinuousClock.now - start) / .seconds(1)
+    if json {
+      return emit(
+        Event(
+          event: "done", files: work.files, bytes: work.size, dataBytes: work.data, seconds: seconds,
+          complete: isComplete))
+    }
+    let kept = work.existing > 0 ? ", \(work.existing) files kept" : ""
+    let rate = human(Int(Double(work.data) / max(seconds, 1e-3)))
+    write(
+      "\(target): \(work.files) files, \(human(work.size)) (\(human(work.data)) in data)\(kept) in \(duration(seconds)), \(rate)/s"
+    )
+    write(share.world == 1 ? "\n" : " as rank \(share.rank) of \(share.world)\n")
+    if !isComplete { write("other ranks have not finished: the last one writes zerofs-manifest.json\n") }
+  }
+
+  private func show(_ progress: Progress, _ isTerminal: Bool) {
+    let seconds = (ContinuousClock.now - start) / .seconds(1)
+    let (done, total) = (progress.doneBytes, progress.totalBytes)
+    let rate = Double(done) / max(seconds, 1e-3)
+    let left = rate > 0 ? Double(total - done) / rate : nil
+    if json {
+      return emit(
+        Event(
+          event: "progress", dataBytes: done, totalDataBytes: total, bytesPerSecond: rate, secondsLeft: left))
+    }
+    let percent = total == 0 ? 100 : done * 100 / total
+    let text =
+      "\(percent) %, \(human(done)) of \(human(total)), \(human(Int(rate)))/s"
+      + (left.map { ", \(duration($0)) left" } ?? "")
+    if !isTerminal { return write(text + "\n") }
+    let filled = percent * 24 / 100
+    let bar = String(repeating: "#", count: filled) + String(repeating: "-", count: 24 - filled)
+    write("\r[\(bar)] \(text)\u{1B}[K")
+  }
+
+  private func emit(_ event: Event) {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys]
+    guard let line = try? encoder.encode(event) else { return }
+    print(String(decoding: line, as: UTF8.self))
+    fflush(nil)
+  }
+
+  private func human(_ bytes: Int) -> String { PlanReport.human(bytes) }
+
+  /// `3.4 s`, `2 min 5 s`, `1 h 20 min`.
+  private func duration(_ seconds: Double) -> String {
+    let whole = Int(seconds.rounded())
+    if whole < 60 { return "\((seconds * 10).rounded() / 10) s" }
+    return whole < 3600 ? "\(whole / 60) min \(whole % 60) s" : "\(whole / 3600) h \(whole / 60 % 60) min"
+  }
+
+  private func write(_ text: String) {
+    var text = text
+    text.withUTF8 { _ = Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
+  }
+}
+
+/// What a thread that waits for the next time to do something is ended by.
+private final class StopSignal: Sendable {
+  private let ends: (read: Int32, write: Int32)
+
+  init() {
+    var pipes: [Int32] = [-1, -1]
+    pipe(&pipes)
+    ends = (pipes[0], pipes[1])
+  }
+
+  deinit {
+    close(ends.read)
+    close(ends.write)
+  }
+
+  func send() { _ = write(ends.write, [1], 1) }
+
+  /// Whether it was sent, after `seconds` at the latest.
+  func wait(seconds: Double) -> Bool {
+    var event = pollfd(fd: ends.read, events: Int16(POLLIN), revents: 0)
+    return poll(&event, 1, Int32(seconds * 1000)) != 0
+  }
+}
