@@ -28,7 +28,7 @@ struct ConfigurationFile: Sendable {
   }
 
   /// - Throws: `SourceError` if the file can't be read, or isn't a model's configuration.
-  init(_ source: SourceFile) throws(SourceError) {
+  init(_ source: any StoredFile) throws(SourceError) {
     path = source.path
     contents = try HuggingFaceDirectory.contents(of: source)
     let file: File

@@ -9,13 +9,13 @@ public struct HuggingFaceDirectory: Sendable {
   /// `config.json`, of any model.
   let configurationFile: ConfigurationFile
   /// `config.json`, and the index where there is one.
-  let descriptions: [SourceFile]
+  let descriptions: [any StoredFile]
   /// The safetensors files, by path.
-  public let files: [SourceFile]
+  public let files: [any StoredFile]
   private let tensors: [String: Located]
 
   private struct Located {
-    let file: SourceFile
+    let file: any StoredFile
     let tensor: SafetensorsHeader.Tensor
   }
 
@@ -23,31 +23,34 @@ public struct HuggingFaceDirectory: Sendable {
   // swift-format-ignore: AlwaysUseLowerCamelCase
   private struct Index: Decodable { let weight_map: [String: String] }
 
+  /// The model in the directory `path` on disk.
+  ///
   /// - Throws: `SourceError`.
-  public init(path: String) throws {
-    self.path = path
-    var status = stat()
-    guard stat(path, &status) == 0 else {
-      throw SourceError.unreadable(path: path, why: errnoMessage(errno))
+  public init(path: String) throws { try self.init(try DiskDirectory(path)) }
+
+  /// - Throws: `SourceError`.
+  public init(_ store: any ModelFiles) throws {
+    path = store.path
+    func open(_ name: String) throws(SourceError) -> any StoredFile {
+      do { return try store.open(name) } catch {
+        throw .unreadable(path: "\(store.path)/\(name)", why: error.reason)
+      }
     }
-    guard status.st_mode & S_IFMT == S_IFDIR else {
-      throw SourceError.unreadable(path: path, why: "not a directory")
-    }
-    let description = try HuggingFaceDirectory.open(path + "/config.json")
+    let description = try open("config.json")
     configurationFile = try ConfigurationFile(description)
 
-    let single = path + "/model.safetensors"
-    let index = path + "/model.safetensors.index.json"
+    let single = "model.safetensors"
+    let index = "model.safetensors.index.json"
     var tensors: [String: Located] = [:]
-    if access(single, F_OK) == 0 {
-      let file = try HuggingFaceDirectory.open(single)
+    if store.holds(single) {
+      let file = try open(single)
       (files, descriptions) = ([file], [description])
       for (name, tensor) in try SafetensorsHeader(of: file).tensors {
         tensors[name] = Located(file: file, tensor: tensor)
       }
-    } else if access(index, F_OK) == 0 {
+    } else if store.holds(index) {
       let weightMap: [String: String]
-      let indexFile = try HuggingFaceDirectory.open(index)
+      let indexFile = try open(index)
       do {
         weightMap = try JSONDecoder().decode(
           Index.self, from: Data(try HuggingFaceDirectory.contents(of: indexFile))
@@ -56,20 +59,20 @@ public struct HuggingFaceDirectory: Sendable {
         throw error
       } catch {
         throw SourceError.malformedJSON(
-          path: index, why: "not a safetensors index (\(decodingProblem(error)))")
+          path: indexFile.path, why: "not a safetensors index (\(decodingProblem(error)))")
       }
-      var files: [String: SourceFile] = [:]
+      var files: [String: any StoredFile] = [:]
       var headers: [String: [String: SafetensorsHeader.Tensor]] = [:]
       for (name, shard) in weightMap.sorted(by: { ($0.value, $0.key) < ($1.value, $1.key) }) {
         guard !shard.hasPrefix("/") && !shard.split(separator: "/").contains("..") else {
-          throw SourceError.shardOutsideDirectory(index: index, tensor: name, shard: shard)
+          throw SourceError.shardOutsideDirectory(index: indexFile.path, tensor: name, shard: shard)
         }
         let shardPath = path + "/" + shard
         if files[shard] == nil {
-          guard access(shardPath, F_OK) == 0 else {
+          guard store.holds(shard) else {
             throw SourceError.missingShard(path: shardPath, tensor: name)
           }
-          let file = try HuggingFaceDirectory.open(shardPath)
+          let file = try open(shard)
           headers[shard] = try SafetensorsHeader(of: file).tensors
           files[shard] = file
         }
@@ -141,7 +144,7 @@ public struct HuggingFaceDirectory: Sendable {
     try contents(of: try open(path))
   }
 
-  static func contents(of file: SourceFile) throws(SourceError) -> [UInt8] {
+  static func contents(of file: any StoredFile) throws(SourceError) -> [UInt8] {
     do {
       return try file.bytes(0..<file.size)
     } catch {
@@ -152,7 +155,7 @@ public struct HuggingFaceDirectory: Sendable {
 
 extension ReadError {
   /// What went wrong, without the path.
-  fileprivate var reason: String {
+  var reason: String {
     switch self {
     case .io(_, _, let code): errnoMessage(code)
     case .sourceChanged, .endOfFile: description

@@ -49,7 +49,7 @@ struct SafetensorsHeader: Sendable {
   }
 
   /// Where the header ends and the data starts.
-  static func end(of file: SourceFile) throws(SourceError) -> Int {
+  static func end(of file: any StoredFile) throws(SourceError) -> Int {
     let path = file.path
     func malformed(_ why: String) -> SourceError { .malformedSafetensors(path: path, why: why) }
     guard file.size >= 8 else {
@@ -67,7 +67,7 @@ struct SafetensorsHeader: Sendable {
     return dataStart
   }
 
-  init(of file: SourceFile) throws(SourceError) {
+  init(of file: any StoredFile) throws(SourceError) {
     let path = file.path
     func malformed(_ why: String) -> SourceError { .malformedSafetensors(path: path, why: why) }
     let dataStart = try SafetensorsHeader.end(of: file)
@@ -114,7 +114,7 @@ struct SafetensorsHeader: Sendable {
     self.tensors = tensors
   }
 
-  private static func bytes(_ range: Range<Int>, of file: SourceFile) throws(SourceError) -> [UInt8] {
+  private static func bytes(_ range: Range<Int>, of file: any StoredFile) throws(SourceError) -> [UInt8] {
     do {
       return try file.bytes(range)
     } catch {
@@ -123,7 +123,7 @@ struct SafetensorsHeader: Sendable {
   }
 }
 
-extension SourceFile {
+extension ByteSource {
   /// The bytes of `range`; for headers and small files.
   func bytes(_ range: Range<Int>) throws(ReadError) -> [UInt8] {
     var failure: ReadError?

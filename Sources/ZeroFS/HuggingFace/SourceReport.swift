@@ -39,7 +39,7 @@ public struct SourceReport: Codable, Sendable {
     return facts(self) == facts(other)
   }
 
-  private static func file(_ file: SourceFile, isDescription: Bool) -> File {
+  private static func file(_ file: any StoredFile, isDescription: Bool) -> File {
     var hash: String?
     var changed: String?
     do {

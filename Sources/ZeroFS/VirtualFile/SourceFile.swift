@@ -1,9 +1,20 @@
 import Glibc
 
-/// A source file, opened once and pinned to what it was then.
-public final class SourceFile: ByteSource {
-  public let path: String
+/// A file that tensors are in: on disk, or in an archive.
+public protocol StoredFile: ByteSource {
+  var path: String { get }
   /// Bytes.
+  var size: Int { get }
+  var modified: timespec { get }
+}
+
+extension StoredFile {
+  public var name: String { path }
+}
+
+/// A source file, opened once and pinned to what it was then.
+public final class SourceFile: StoredFile {
+  public let path: String
   public let size: Int
   public let modified: timespec
   private let descriptor: Int32
@@ -48,7 +59,6 @@ public final class SourceFile: ByteSource {
     close(descriptor)
   }
 
-  public var name: String { path }
   public var mapping: UnsafeRawBufferPointer? { mapped }
 
   public func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(ReadError) {

@@ -1,0 +1,26 @@
+import Glibc
+
+/// Where the files of a model are: a directory on disk, or an archive.
+public protocol ModelFiles: Sendable {
+  /// As given by the user.
+  var path: String { get }
+  func holds(_ name: String) -> Bool
+  func open(_ name: String) throws(ReadError) -> any StoredFile
+}
+
+/// Files in a directory; symbolic links are followed, as a cache of Hugging Face's needs it.
+struct DiskDirectory: ModelFiles {
+  let path: String
+
+  /// - Throws: `SourceError` where there is no directory.
+  init(_ path: String) throws(SourceError) {
+    var status = stat()
+    guard stat(path, &status) == 0 else { throw .unreadable(path: path, why: errnoMessage(errno)) }
+    guard status.st_mode & S_IFMT == S_IFDIR else { throw .unreadable(path: path, why: "not a directory") }
+    self.path = path
+  }
+
+  func holds(_ name: String) -> Bool { access("\(path)/\(name)", F_OK) == 0 }
+
+  func open(_ name: String) throws(ReadError) -> any StoredFile { try SourceFile(path: "\(path)/\(name)") }
+}
