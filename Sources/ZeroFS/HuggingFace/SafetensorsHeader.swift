@@ -123,7 +123,7 @@ struct SafetensorsHeader: Sendable {
   }
 }
 
-extension SourceFile {
+extension ByteSource {
   /// The bytes of `range`; for headers and small files.
   func bytes(_ range: Range<Int>) throws(ReadError) -> [UInt8] {
     var failure: ReadError?
