@@ -54,3 +54,67 @@ public indirect enum PickleValue: Sendable {
     .reduce(callable: .global(module: "torch", name: "Size"), arguments: [.tuple(shape.map { .int($0) })])
   }
 }
+
+/// A tensor in a value, and the way to it.
+public struct PickleTensor: Sendable {
+  /// `optimizer_state_dict.state[0].exp_avg`: keys and attributes by name, the rest in brackets.
+  public let path: String
+  public let shape: [Int]
+  public let dtype: DType
+  /// The bytes of the row-major tensor.
+  public let extents: [Extent]
+}
+
+extension PickleValue {
+  /// The values inside, in the order of the pickle, each with the step of a path that leads there. A dict's keys are not
+  /// among them; the attributes of an object are the items of its state.
+  var members: [(step: String, value: PickleValue)] {
+    switch self {
+    case .tuple(let values), .list(let values), .set(let values), .reduce(_, let values), .new(_, let values):
+      values.enumerated().map { ("[\($0.offset)]", $0.element) }
+    case .dict(let items), .orderedDict(let items): items.map { (PickleValue.step($0.key), $0.value) }
+    case .build(let object, let state): [("", object), ("", state)]
+    case .none, .bool, .int, .float, .string, .bytes, .global, .tensor, .literalTensor: []
+    }
+  }
+
+  /// The step to the value of `key`.
+  static func step(_ key: PickleValue) -> String {
+    switch key {
+    case .string(let name): ".\(name)"
+    case .int(let number): "[\(number)]"
+    default: "[…]"
+    }
+  }
+
+  static func path(_ steps: [String]) -> String {
+    let path = steps.joined()
+    return path.hasPrefix(".") ? String(path.dropFirst()) : path
+  }
+
+  /// Every tensor, in the order of the pickle. A tensor that occurs twice is there twice.
+  public var tensors: [PickleTensor] {
+    var found: [PickleTensor] = []
+    var steps: [String] = []
+    collect(into: &found, at: &steps)
+    return found
+  }
+
+  private func collect(into found: inout [PickleTensor], at steps: inout [String]) {
+    switch self {
+    case .tensor(let tensor, _):
+      found.append(
+        PickleTensor(
+          path: PickleValue.path(steps), shape: tensor.shape, dtype: tensor.dtype, extents: tensor.extents))
+    case .literalTensor(let bytes, let dtype, let shape):
+      found.append(
+        PickleTensor(path: PickleValue.path(steps), shape: shape, dtype: dtype, extents: [.literal(bytes)]))
+    default:
+      for (step, value) in members {
+        steps.append(step)
+        value.collect(into: &found, at: &steps)
+        steps.removeLast()
+      }
+    }
+  }
+}
