@@ -70,6 +70,8 @@ func reporting(_ body: () throws -> Void) throws {
     try fail(error, .source)
   } catch let error as MountError {
     try fail(error, .init(error))
+  } catch let error as ArchiveError {
+    try fail(error, .source)
   } catch let error as TargetError {
     try fail(error, .init(error))
   } catch let error as ReadError {

@@ -2,7 +2,7 @@ import ArgumentParser
 import Glibc
 import ZeroFS
 
-struct MountCommand: ParsableCommand {
+struct MountCommand: CheckpointCommand {
   static let configuration = CommandConfiguration(
     commandName: "mount",
     abstract: "Mount the checkpoint of a model directory.",
@@ -14,7 +14,8 @@ struct MountCommand: ParsableCommand {
       dp12-zero3-nopipe, is that checkpoint. .zerofs holds reports.
       """)
 
-  @Argument(help: "The Hugging Face model directory.")
+  @Argument(
+    help: "The Hugging Face model directory, or an archive that `zerofs materialize --compress` made.")
   var hfDir: String
 
   @Argument(help: "An empty directory.")
@@ -45,7 +46,8 @@ struct MountCommand: ParsableCommand {
       let mountOptions = self.mountOptions.flatMap { $0.split(separator: ",").map(String.init) }
       let mountpoint = try Mountpoint(
         mountpoint, options: mountOptions, logger: LogDestination.standardError.logger())
-      let directory = try HuggingFaceDirectory(path: source)
+      let model = try ModelSource(path: source)
+      let (directory, options) = (model.directory, try model.options(of: self))
       let files = try options.files()
       let checkpoint = try options.checkpoint(of: directory, files)
       warn(checkpoint.warnings)

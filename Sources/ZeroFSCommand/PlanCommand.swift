@@ -2,13 +2,13 @@ import ArgumentParser
 import ZeroFS
 
 /// `zerofs plan`: what a mount would serve.
-struct PlanCommand: ParsableCommand {
+struct PlanCommand: CheckpointCommand {
   static let configuration = CommandConfiguration(
     commandName: "plan",
     abstract:
       "Show the checkpoint's files with their sizes, the bytes of each rank, and warnings. Mounts nothing.")
 
-  @Argument(help: ArgumentHelp("A Hugging Face model directory.", valueName: "hf_dir"))
+  @Argument(help: ArgumentHelp("A Hugging Face model directory, or an archive of one.", valueName: "hf_dir"))
   var directory: String
 
   @OptionGroup
@@ -19,8 +19,9 @@ struct PlanCommand: ParsableCommand {
 
   func run() throws {
     try reporting {
-      let source = try HuggingFaceDirectory(path: directory)
-      let report = PlanReport(try options.checkpoint(of: source), modified: source.modified)
+      let source = try ModelSource(path: directory)
+      let checkpoint = try source.options(of: self).checkpoint(of: source.directory)
+      let report = PlanReport(checkpoint, modified: source.directory.modified)
       if json {
         print(report.json)
       } else {

@@ -17,26 +17,43 @@ struct ProgressDisplay: Sendable {
     var bytes: Int?
     var dataBytes: Int?
     var totalDataBytes: Int?
-    var existingFiles: Int?
+    var keptFiles: Int?
+    var treeBytes: Int?
     var bytesPerSecond: Double?
     var seconds: Double?
     var secondsLeft: Double?
     var complete: Bool?
   }
 
-  /// What will be done.
-  func plan(_ work: TreeWriter.Work, bytesPerSecond: Double?) {
-    let seconds = bytesPerSecond.map { Double(work.data) / $0 }
+  /// What is written.
+  struct Summary {
+    let target: String
+    let files: Int
+    let bytes: Int
+    /// Bytes to go through: holes left out; of an archive, the model's.
+    let dataBytes: Int
+    /// Files that were there already.
+    var keptFiles = 0
+    /// Of an archive: bytes of the tree that it stands for.
+    var treeBytes: Int?
+
+    var text: String {
+      let size = "\(files) file\(files == 1 ? "" : "s"), \(PlanReport.human(bytes))"
+      guard let treeBytes else { return size + " (\(PlanReport.human(dataBytes)) without holes)" }
+      let ratio = Double(treeBytes) / Double(max(bytes, 1))
+      return size
+        + " for a tree of \(PlanReport.human(treeBytes)), \((ratio * 10).rounded() / 10) times as large"
+    }
+  }
+
+  /// What would be done.
+  func plan(_ summary: Summary, bytesPerSecond: Double?) {
+    let seconds = bytesPerSecond.map { Double(summary.dataBytes) / $0 }
     if json {
-      return emit(
-        Event(
-          event: "plan", files: work.files, bytes: work.size, dataBytes: work.data,
-          existingFiles: work.existing,
-          bytesPerSecond: bytesPerSecond, seconds: seconds))
+      return emit(event("plan", summary, bytesPerSecond: bytesPerSecond, seconds: seconds))
     }
     print(
-      "\(work.files) files, \(human(work.size)), of which \(human(work.data)) in data and the rest in holes"
-        + (work.existing > 0 ? "; \(work.existing) files are there already and would be compared" : ""))
+      summary.text + (summary.keptFiles > 0 ? "; \(summary.keptFiles) are there and would be compared" : ""))
     if let bytesPerSecond, let seconds {
       print(
         "about \(duration(seconds)) at \(human(Int(bytesPerSecond)))/s, as a sample went; nothing was written"
@@ -62,21 +79,23 @@ struct ProgressDisplay: Sendable {
     return try body()
   }
 
-  func finish(_ work: TreeWriter.Work, target: String, share: Share, isComplete: Bool) {
+  func finish(_ summary: Summary, isComplete: Bool) {
     let seconds = (ContinuousClock.now - start) / .seconds(1)
-    if json {
-      return emit(
-        Event(
-          event: "done", files: work.files, bytes: work.size, dataBytes: work.data, seconds: seconds,
-          complete: isComplete))
-    }
-    let kept = work.existing > 0 ? ", \(work.existing) files kept" : ""
-    let rate = human(Int(Double(work.data) / max(seconds, 1e-3)))
-    write(
-      "\(target): \(work.files) files, \(human(work.size)) (\(human(work.data)) in data)\(kept) in \(duration(seconds)), \(rate)/s"
-    )
-    write(share.world == 1 ? "\n" : " as rank \(share.rank) of \(share.world)\n")
+    if json { return emit(event("done", summary, seconds: seconds, complete: isComplete)) }
+    let rate = Double(summary.treeBytes ?? summary.bytes) / max(seconds, 1e-3)
+    let kept = summary.keptFiles > 0 ? ", \(summary.keptFiles) of them there already" : ""
+    write("\(summary.target): \(summary.text)\(kept); \(duration(seconds)), \(human(Int(rate)))/s\n")
     if !isComplete { write("other ranks have not finished: the last one writes zerofs-manifest.json\n") }
+  }
+
+  private func event(
+    _ name: String, _ summary: Summary, bytesPerSecond: Double? = nil, seconds: Double?, complete: Bool? = nil
+  ) -> Event {
+    Event(
+      event: name, files: summary.files, bytes: summary.bytes, dataBytes: summary.dataBytes,
+      keptFiles: summary.keptFiles, treeBytes: summary.treeBytes, bytesPerSecond: bytesPerSecond,
+      seconds: seconds,
+      complete: complete)
   }
 
   private func show(_ progress: Progress, _ isTerminal: Bool) {

@@ -85,7 +85,8 @@ extension ReadError {
   /// The file that could not be read.
   fileprivate var source: String {
     switch self {
-    case .sourceChanged(let path, _), .io(let path, _, _), .endOfFile(let path, _): path
+    case .sourceChanged(let path, _), .io(let path, _, _), .endOfFile(let path, _), .damaged(let path, _):
+      path
     }
   }
 }

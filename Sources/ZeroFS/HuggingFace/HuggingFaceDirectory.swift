@@ -126,6 +126,9 @@ public struct HuggingFaceDirectory: Sendable {
   /// The file that holds tensor `name`.
   func file(of name: String) -> String { tensors[name]?.file.path ?? path }
 
+  /// The name of one of the files in the directory.
+  func name(of file: any StoredFile) -> String { file.path.dropping(prefix: path + "/") ?? file.path }
+
   /// When the newest of the files was written.
   public var modified: timespec {
     files.map(\.modified).max { ($0.tv_sec, $0.tv_nsec) < ($1.tv_sec, $1.tv_nsec) } ?? timespec()
@@ -158,7 +161,7 @@ extension ReadError {
   var reason: String {
     switch self {
     case .io(_, _, let code): errnoMessage(code)
-    case .sourceChanged, .endOfFile: description
+    case .sourceChanged, .endOfFile, .damaged: description
     }
   }
 }

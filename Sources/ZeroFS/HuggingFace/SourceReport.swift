@@ -25,8 +25,8 @@ public struct SourceReport: Codable, Sendable {
   public init(_ directory: HuggingFaceDirectory) {
     path = directory.path
     files =
-      directory.descriptions.map { SourceReport.file($0, isDescription: true) }
-      + directory.files.map { SourceReport.file($0, isDescription: false) }
+      directory.descriptions.map { SourceReport.file($0, directory.name(of: $0), isDescription: true) }
+      + directory.files.map { SourceReport.file($0, directory.name(of: $0), isDescription: false) }
   }
 
   public var json: String { reportJSON(self) }
@@ -39,7 +39,7 @@ public struct SourceReport: Codable, Sendable {
     return facts(self) == facts(other)
   }
 
-  private static func file(_ file: any StoredFile, isDescription: Bool) -> File {
+  private static func file(_ file: any StoredFile, _ name: String, isDescription: Bool) -> File {
     var hash: String?
     var changed: String?
     do {
@@ -50,7 +50,7 @@ public struct SourceReport: Codable, Sendable {
       (hash, changed) = (nil, "\(error)")
     }
     return File(
-      name: file.path.split(separator: "/").last.map(String.init) ?? file.path, size: file.size,
+      name: name, size: file.size,
       modified: timestamp(file.modified), sha256: isDescription ? hash : nil,
       headerSHA256: isDescription ? nil : hash, changed: changed)
   }

@@ -12,11 +12,18 @@ struct TargetFile {
   }
   static let partialSuffix = ".zerofs-partial"
 
-  /// Writes all of `file` under another name, syncs it and gives it its own. Runs of zeros become holes.
+  /// Writes all of `file`. Runs of zeros become holes.
   ///
   /// - Returns: its CRC.
-  /// - Throws: `TargetError`, or `ReadError` of a source; what was written is removed then.
+  /// - Throws: `TargetError`, or `ReadError` of a source.
   func write(_ file: VirtualFile, _ progress: Progress) throws -> CRC32 {
+    try replacing { try TargetFile.fill($0, with: file, path: partialPath, progress) }
+  }
+
+  /// Has `body` write an empty file under another name, syncs it and gives it its own. If that fails what was written is removed.
+  ///
+  /// - Throws: `TargetError`, or what `body` throws.
+  func replacing<Result>(_ body: (_ descriptor: Int32) throws -> Result) throws -> Result {
     let partial = partialPath
     let descriptor = open(partial, O_WRONLY | O_CREAT | O_CLOEXEC, isExecutable ? 0o777 : 0o666)
     guard descriptor >= 0 else { throw TargetError(partial, errno: errno) }
@@ -26,9 +33,11 @@ struct TargetFile {
       throw TargetError.busy(path: path)
     }
     do {
-      let checksum = try TargetFile.fill(descriptor, with: file, path: partial, progress)
+      // A killed run may have left some of it.
+      guard ftruncate(descriptor, 0) == 0 else { throw TargetError(partial, errno: errno) }
+      let result = try body(descriptor)
       guard fsync(descriptor) == 0, rename(partial, path) == 0 else { throw TargetError(path, errno: errno) }
-      return checksum
+      return result
     } catch {
       unlink(partial)
       throw error
@@ -39,7 +48,6 @@ struct TargetFile {
   private static func fill(_ descriptor: Int32, with file: VirtualFile, path: String, _ progress: Progress)
     throws -> CRC32
   {
-    guard ftruncate(descriptor, 0) == 0 else { throw TargetError(path, errno: errno) }
     var reader = SequentialReader(file)
     while case let start = reader.position, let part = try reader.next() {
       guard case .bytes(let bytes) = part else { continue }

@@ -23,6 +23,8 @@ public enum ReadError: Error, Equatable, Sendable, CustomStringConvertible {
   case io(path: String, offset: Int, errno: Int32)
   /// The source ended before the bytes that its header promises.
   case endOfFile(path: String, offset: Int)
+  /// What the archive at `path` holds from `offset` on isn't what was written there.
+  case damaged(path: String, offset: Int)
 
   public var description: String {
     switch self {
@@ -32,6 +34,8 @@ public enum ReadError: Error, Equatable, Sendable, CustomStringConvertible {
       "\(path): reading at byte \(offset): \(errnoMessage(code))"
     case .endOfFile(let path, let offset):
       "\(path): ends before byte \(offset), which its header promises"
+    case .damaged(let path, let offset):
+      "\(path): damaged from byte \(offset) on: the checksum of a zstd frame is wrong. Fetch the archive again."
     }
   }
 }
