@@ -1,1 +1,3 @@
+// For ZSTD_d_ignoreChecksum.
+#define ZSTD_STATIC_LINKING_ONLY
 #include <zstd.h>

@@ -18,6 +18,8 @@ enum ExitStatus: Int32 {
   /// `materialize` can't write there: unwritable, or something else is in the way.
   case target = 11
   case diskFull = 12
+  /// `verify` found a difference.
+  case differs = 13
 
   init(_ error: MountError) {
     self =
@@ -42,6 +44,14 @@ enum ExitStatus: Int32 {
       case .tooSmall, .full: .diskFull
       case .busy: .busy
       case .noSuchFiles, .share: .layout
+      }
+  }
+
+  init(_ error: VerificationError) {
+    self =
+      switch error {
+      case .noCheckpoint, .noModel: .source
+      case .differs: .differs
       }
   }
 
@@ -71,6 +81,10 @@ func reporting(_ body: () throws -> Void) throws {
   } catch let error as MountError {
     try fail(error, .init(error))
   } catch let error as ArchiveError {
+    try fail(error, .source)
+  } catch let error as VerificationError {
+    try fail(error, .init(error))
+  } catch let error as TorchFileError {
     try fail(error, .source)
   } catch let error as TargetError {
     try fail(error, .init(error))

@@ -51,6 +51,7 @@ struct MountCommand: CheckpointCommand {
       let files = try options.files()
       let checkpoint = try options.checkpoint(of: directory, files)
       warn(checkpoint.warnings)
+      let recorded = try options.recorded()
       var mount = MountOptions(source: source, isForeground: foreground, logFile: logFile)
       mount.isCached = cached
       mount.options = mountOptions
@@ -58,6 +59,13 @@ struct MountCommand: CheckpointCommand {
       mount.reports = [
         FileTree.Entry("plan.json") {
           VirtualFile(PlanReport(checkpoint, modified: directory.modified).json + "\n")
+        },
+        FileTree.Entry(Manifest.Origin.reportName, isVolatile: true) {
+          VirtualFile(
+            Manifest.Origin(
+              zerofs: Zerofs.version, layout: checkpoint.layoutName.description, options: recorded,
+              source: SourceReport(directory)
+            ).json + "\n")
         },
         FileTree.Entry("source.json", isVolatile: true) { VirtualFile(SourceReport(directory).json + "\n") },
         FileTree.Entry("version") { VirtualFile("\(Zerofs.version)\n") },

@@ -8,7 +8,7 @@ struct Zerofs: ParsableCommand {
     abstract:
       "Present a Hugging Face model directory as the checkpoint that Megatron-DeepSpeed would have saved.",
     subcommands: [
-      MountCommand.self, UmountCommand.self, PlanCommand.self, MaterializeCommand.self,
+      MountCommand.self, UmountCommand.self, PlanCommand.self, MaterializeCommand.self, VerifyCommand.self,
       ParameterOrderCommand.self,
     ])
 }

@@ -88,6 +88,16 @@ public final class ModelArchive: ModelFiles {
     }
   }
 
+  /// What can be decoded of the frame that holds byte `offset` of a member, though its checksum is wrong; `nil` if nothing can.
+  func remains(of member: ArchiveManifest.Member, at offset: Int) throws(ReadError) -> [UInt8]? {
+    let frame = table.frame(at: member.offset + offset)
+    let count = table.decompressed[frame + 1] - table.decompressed[frame]
+    let bytes = try file.bytes(table.compressed[frame]..<table.compressed[frame + 1])
+    return ZstdFrame.decompress(bytes, count: count, ignoringChecksum: true).map {
+      BytePlanes.join($0, width: width(ofFrame: frame, member))
+    }
+  }
+
   /// What a frame of a member holds, in the member's order.
   private func elements(ofFrame frame: Int, _ member: ArchiveManifest.Member) throws(ReadError) -> [UInt8] {
     let known = cache.withLock { cache -> [UInt8]? in

@@ -41,10 +41,18 @@ enum ZstdFrame {
   static var levels: ClosedRange<Int> { 1...Int(ZSTD_maxCLevel()) }
 
   /// What a frame holds: exactly `count` bytes. `nil` if it doesn't, or is damaged.
-  static func decompress(_ frame: [UInt8], count: Int) -> [UInt8]? {
+  ///
+  /// - Parameter ignoringChecksum: takes what can be decoded of a damaged frame, too.
+  static func decompress(_ frame: [UInt8], count: Int, ignoringChecksum: Bool = false) -> [UInt8]? {
+    guard let context = ZSTD_createDCtx() else { return nil }
+    defer { ZSTD_freeDCtx(context) }
+    if ignoringChecksum {
+      // ZSTD_d_forceIgnoreChecksum, a macro for it.
+      ZSTD_DCtx_setParameter(context, ZSTD_d_experimentalParam3, Int32(ZSTD_d_ignoreChecksum.rawValue))
+    }
     let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, written in
       let result = frame.withUnsafeBytes {
-        ZSTD_decompress(buffer.baseAddress, count, $0.baseAddress, $0.count)
+        ZSTD_decompressDCtx(context, buffer.baseAddress, count, $0.baseAddress, $0.count)
       }
       written = ZSTD_isError(result) == 0 ? result : 0
     }

@@ -9,18 +9,20 @@ public protocol ModelFiles: Sendable {
 }
 
 /// Files in a directory; symbolic links are followed, as a cache of Hugging Face's needs it.
-struct DiskDirectory: ModelFiles {
-  let path: String
+public struct DiskDirectory: ModelFiles {
+  public let path: String
 
   /// - Throws: `SourceError` where there is no directory.
-  init(_ path: String) throws(SourceError) {
+  public init(_ path: String) throws(SourceError) {
     var status = stat()
     guard stat(path, &status) == 0 else { throw .unreadable(path: path, why: errnoMessage(errno)) }
     guard status.st_mode & S_IFMT == S_IFDIR else { throw .unreadable(path: path, why: "not a directory") }
     self.path = path
   }
 
-  func holds(_ name: String) -> Bool { access("\(path)/\(name)", F_OK) == 0 }
+  public func holds(_ name: String) -> Bool { access("\(path)/\(name)", F_OK) == 0 }
 
-  func open(_ name: String) throws(ReadError) -> any StoredFile { try SourceFile(path: "\(path)/\(name)") }
+  public func open(_ name: String) throws(ReadError) -> any StoredFile {
+    try SourceFile(path: "\(path)/\(name)")
+  }
 }

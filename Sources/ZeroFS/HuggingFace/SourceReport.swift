@@ -18,7 +18,7 @@ public struct SourceReport: Codable, Sendable {
     let changed: String?
   }
 
-  let path: String
+  public let path: String
   let files: [File]
 
   /// Reads descriptions and headers again, no tensor data.
@@ -32,7 +32,7 @@ public struct SourceReport: Codable, Sendable {
   public var json: String { reportJSON(self) }
 
   /// Whether both describe the same model, wherever it is and whenever it was written.
-  func isSame(as other: SourceReport) -> Bool {
+  public func isSame(as other: SourceReport) -> Bool {
     func facts(_ report: SourceReport) -> [[String?]] {
       report.files.map { [$0.name, "\($0.size)", $0.sha256, $0.headerSHA256, $0.changed] }
     }

@@ -31,6 +31,23 @@ public struct Manifest: Codable, Sendable {
       (self.zerofs, self.layout, self.options, self.source) = (zerofs, layout, options, source)
     }
 
+    /// What a mount says of itself in `.zerofs`; `nil` for other directories.
+    ///
+    /// - Throws: `SourceError`.
+    public static func ofMount(_ root: String) throws(SourceError) -> Origin? {
+      let path = "\(root)/\(MountedTrees.controlName)/\(reportName)"
+      guard access(path, F_OK) == 0 else { return nil }
+      do {
+        return try JSONDecoder().decode(Origin.self, from: Data(try HuggingFaceDirectory.contents(of: path)))
+      } catch let error as SourceError {
+        throw error
+      } catch { throw .malformedJSON(path: path, why: "not a report of zerofs (\(decodingProblem(error)))") }
+    }
+
+    /// In `.zerofs`.
+    public static let reportName = "origin.json"
+    public var json: String { reportJSON(self) }
+
     /// Whether files of both belong together. The source may have moved.
     func agrees(with other: Origin) -> Bool {
       layout == other.layout && options == other.options && source.isSame(as: other.source)
@@ -45,6 +62,11 @@ public struct Manifest: Codable, Sendable {
     self.origin = origin
     self.files = files.sorted { $0.path < $1.path }
   }
+
+  /// The manifest of a materialised tree; `nil` where there is none.
+  ///
+  /// - Throws: `TargetError.inTheWay` for a file that isn't one.
+  public static func of(tree root: String) throws(TargetError) -> Manifest? { try read("\(root)/\(name)") }
 
   /// Reads the manifest at `path`; `nil` where there is none.
   ///

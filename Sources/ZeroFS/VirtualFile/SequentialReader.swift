@@ -20,6 +20,9 @@ struct SequentialReader: ~Copyable {
   /// The CRC of all of them.
   private(set) var checksum = CRC32()
 
+  /// Whether the last part was a checksum.
+  private(set) var isAtChecksum = false
+
   private let file: VirtualFile
   private var steps: ArraySlice<Step>
   /// By where it starts, the CRC of each range that a checksum is of, as far as it was read.
@@ -87,6 +90,7 @@ struct SequentialReader: ~Copyable {
 
   private mutating func advance(_ part: Part, _ crc: CRC32, _ step: Step) -> Part {
     position += part.count
+    isAtChecksum = if case .checksum = step.kind { true } else { false }
     checksum.append(crc, count: part.count)
     if let start = step.covered { partial[start, default: CRC32()].append(crc, count: part.count) }
     return part

@@ -54,6 +54,24 @@ public struct VirtualFile: Sendable {
     return toHole ? count : nil
   }
 
+  /// The parts of `range` that come from sources.
+  func tensorRanges(in range: Range<Int>) -> [Range<Int>] {
+    var ranges: [Range<Int>] = []
+    var index = extentIndex(at: range.lowerBound)
+    while index < extents.count, starts[index] < range.upperBound {
+      if case .tensor = extents[index] {
+        let part = (starts[index]..<(starts[index] + extents[index].count)).clamped(to: range)
+        if let last = ranges.last, last.upperBound == part.lowerBound {
+          ranges[ranges.count - 1] = last.lowerBound..<part.upperBound
+        } else {
+          ranges.append(part)
+        }
+      }
+      index += 1
+    }
+    return ranges
+  }
+
   /// Bytes that are not in holes.
   public var dataBytes: Int {
     extents.reduce(0) { $0 + ($1.isHole ? 0 : $1.count) }
