@@ -38,11 +38,11 @@ struct ProgressDisplay: Sendable {
     var treeBytes: Int?
 
     var text: String {
-      let size = "\(files) file\(files == 1 ? "" : "s"), \(PlanReport.human(bytes))"
-      guard let treeBytes else { return size + " (\(PlanReport.human(dataBytes)) without holes)" }
+      let size = "\(files) file\(files == 1 ? "" : "s"), \(bytes.bytesText)"
+      guard let treeBytes else { return size + " (\(dataBytes.bytesText) without holes)" }
       let ratio = Double(treeBytes) / Double(max(bytes, 1))
       return size
-        + " for a tree of \(PlanReport.human(treeBytes)), \((ratio * 10).rounded() / 10) times as large"
+        + " for a tree of \(treeBytes.bytesText), \((ratio * 10).rounded() / 10) times as large"
     }
   }
 
@@ -56,7 +56,7 @@ struct ProgressDisplay: Sendable {
       summary.text + (summary.keptFiles > 0 ? "; \(summary.keptFiles) are there and would be compared" : ""))
     if let bytesPerSecond, let seconds {
       print(
-        "about \(duration(seconds)) at \(human(Int(bytesPerSecond)))/s, as a sample went; nothing was written"
+        "about \(duration(seconds)) at \(Int(bytesPerSecond).bytesText)/s, as a sample went; nothing was written"
       )
     } else {
       print("how long it would take can't be measured there; nothing was written")
@@ -84,7 +84,7 @@ struct ProgressDisplay: Sendable {
     if json { return emit(event("done", summary, seconds: seconds, complete: isComplete)) }
     let rate = Double(summary.treeBytes ?? summary.bytes) / max(seconds, 1e-3)
     let kept = summary.keptFiles > 0 ? ", \(summary.keptFiles) of them there already" : ""
-    write("\(summary.target): \(summary.text)\(kept); \(duration(seconds)), \(human(Int(rate)))/s\n")
+    write("\(summary.target): \(summary.text)\(kept); \(duration(seconds)), \(Int(rate).bytesText)/s\n")
     if !isComplete { write("other ranks have not finished: the last one writes zerofs-manifest.json\n") }
   }
 
@@ -110,7 +110,7 @@ struct ProgressDisplay: Sendable {
     }
     let percent = total == 0 ? 100 : done * 100 / total
     let text =
-      "\(percent) %, \(human(done)) of \(human(total)), \(human(Int(rate)))/s"
+      "\(percent) %, \(done.bytesText) of \(total.bytesText), \(Int(rate).bytesText)/s"
       + (left.map { ", \(duration($0)) left" } ?? "")
     if !isTerminal { return write(text + "\n") }
     let filled = percent * 24 / 100
@@ -125,8 +125,6 @@ struct ProgressDisplay: Sendable {
     print(String(decoding: line, as: UTF8.self))
     fflush(nil)
   }
-
-  private func human(_ bytes: Int) -> String { PlanReport.human(bytes) }
 
   /// `3.4 s`, `2 min 5 s`, `1 h 20 min`.
   private func duration(_ seconds: Double) -> String {

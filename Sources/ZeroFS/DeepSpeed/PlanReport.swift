@@ -75,11 +75,11 @@ public struct PlanReport: Encodable, Sendable {
     ]
     let width = files.map { "\($0.size)".count }.max() ?? 0
     lines += files.map { Self.right("\($0.size)", width) + "  " + $0.path }
-    lines += ["", "\(files.count) files, \(Self.human(totalBytes)); bytes per rank:"]
+    lines += ["", "\(files.count) files, \(totalBytes.bytesText); bytes per rank:"]
     for rank in ranks {
       lines.append(
-        "  mp_rank \(rank.mpRank) (tp \(rank.tp), pp \(rank.pp)): model states \(Self.human(rank.modelStates)), "
-          + "optimizer states \(Self.human(rank.optimizerStates)) on each of \(layout.dp * layout.sp)")
+        "  mp_rank \(rank.mpRank) (tp \(rank.tp), pp \(rank.pp)): model states \(rank.modelStates.bytesText), "
+          + "optimizer states \(rank.optimizerStates.bytesText) on each of \(layout.dp * layout.sp)")
     }
     return (lines + loading).joined(separator: "\n")
   }
@@ -98,12 +98,5 @@ public struct PlanReport: Encodable, Sendable {
 
   private static func right(_ text: String, _ width: Int) -> String {
     String(repeating: " ", count: max(0, width - text.count)) + text
-  }
-
-  /// `1.2 GB`; powers of ten.
-  public static func human(_ bytes: Int) -> String {
-    var (value, unit) = (Double(bytes), "bytes")
-    for next in ["kB", "MB", "GB", "TB"] where value >= 1000 { (value, unit) = (value / 1000, next) }
-    return unit == "bytes" ? "\(bytes) bytes" : "\((value * 10).rounded() / 10) \(unit)"
   }
 }

@@ -4,8 +4,6 @@
 /// `.zerofs` is found by its name and not listed, like `.zfs` of ZFS: whoever copies or compares the root gets the checkpoint
 /// and nothing else. Layouts in use are listed behind the root's own entries, which come first when a name is looked up, too.
 final class MountedTrees: Sendable {
-  static let controlName = ".zerofs"
-
   enum Answer {
     case inode(Inode)
     /// No such name, and why, if it was meant as a layout. It stays so as long as the mount is.
@@ -49,7 +47,7 @@ final class MountedTrees: Sendable {
     guard parent == InodeTable.rootNumber, let text = String(validating: name, as: UTF8.self) else {
       return .absent(reason: nil)
     }
-    if text == MountedTrees.controlName, let directory = control[InodeNumber.first(InodeNumber.control)] {
+    if text == FileTree.reportDirectory, let directory = control[InodeNumber.first(InodeNumber.control)] {
       return .inode(directory)
     }
     switch layouts?.lookup(text) {

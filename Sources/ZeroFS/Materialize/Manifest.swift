@@ -35,7 +35,7 @@ public struct Manifest: Codable, Sendable {
     ///
     /// - Throws: `SourceError`.
     public static func ofMount(_ root: String) throws(SourceError) -> Origin? {
-      let path = "\(root)/\(MountedTrees.controlName)/\(reportName)"
+      let path = "\(root)/\(FileTree.reportDirectory)/\(reportName)"
       guard access(path, F_OK) == 0 else { return nil }
       do {
         return try JSONDecoder().decode(Origin.self, from: Data(try HuggingFaceDirectory.contents(of: path)))

@@ -22,7 +22,7 @@ public enum TargetError: Error, Equatable, Sendable, CustomStringConvertible {
     case .unwritable(let path, let code):
       "\(path): can't be written: \(errnoMessage(code)). Choose another place, or correct this one."
     case .tooSmall(let path, let needed, let free):
-      "\(path): needs \(PlanReport.human(needed)) and has \(PlanReport.human(free)) free. Nothing was written. "
+      "\(path): needs \(needed.bytesText) and has \(free.bytesText) free. Nothing was written. "
         + "Make room, choose another place, or mount instead: a mount needs none."
     case .full(let path, let code):
       "\(path): \(errnoMessage(code)). Finished files are kept: make room, and the same command goes on from there."

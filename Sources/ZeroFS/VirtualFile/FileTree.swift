@@ -27,6 +27,9 @@ public struct FileTree: Sendable {
     public func file() -> VirtualFile { compose() }
   }
 
+  /// The directory of reports about a mount, in its root.
+  static let reportDirectory = ".zerofs"
+
   /// By path; every directory is implied by the paths below it.
   public let entries: [Entry]
   /// The mtime of every file and directory: when the newest source file was written.
