@@ -23,6 +23,12 @@ extension MegatronClient {
           + "RotaryEmbedding the model computes other positions than it was trained with, and the loss is higher."
       )
     }
+    if model.leavesOutOutputLayer {
+      warnings.append(
+        "lm_head.weight is in the files although config.json ties it to the embedding: the embedding is served for both. "
+          + "transformers 5 keeps the two apart where they differ; if they do, set tie_word_embeddings to false in a copy of "
+          + "config.json.")
+    }
     let padding = model.vocabulary.padded - model.vocabulary.size
     if padding > 0 {
       let effect =
