@@ -275,6 +275,15 @@ def test_warns_of_an_output_layer_beside_the_embedding(tiny: Path, warned) -> No
     assert "lm_head.weight" in warned(tiny, *NO_PADDING)
 
 
+def test_warns_of_states_that_cannot_be_loaded(tiny: Path, warned, zerofs: Path) -> None:
+    """bf16 in the pipeline engine at stage 0: only the weights. ZeRO 3: only the whole state."""
+    for way, other, layout in [("weights only", "full state", ["--zero-stage", 0]),
+                               ("full state", "weights only", ["--zero-stage", 3, "--no-pipeline-parallel"])]:
+        assert "--finetune" in warned(tiny, *layout, *NO_PADDING)
+        said = run(zerofs, "plan", tiny, *layout).stdout
+        assert way in said and other not in said
+
+
 def test_warns_of_one_kv_head_per_rank(tiny: Path, warned) -> None:
     said = warned(tiny, "--tp", 4, *NO_PADDING)
     assert re.search("one (KV|key.value) head", said, re.IGNORECASE) and "flash" in said.lower()

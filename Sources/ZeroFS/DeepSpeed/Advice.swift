@@ -5,6 +5,7 @@ extension MegatronClient {
     let needed = run.isGiven ? "" : " with --no-load-rng --override-opt_param-scheduler"
     var lines: [String] = []
     if model.layout.zeroStage < 3 { lines.append("weights only: --load with --finetune") }
+    if !loadsFullState { return lines }
     lines.append("full state: --load\(needed)")
     if !run.isGiven {
       lines.append(
@@ -12,6 +13,12 @@ extension MegatronClient {
           + "checkpoint: give --train-args if the run has others, and for a load without extra flags")
     }
     return lines
+  }
+
+  /// Whether DeepSpeed can load the optimizer state that it saves.
+  private var loadsFullState: Bool {
+    settings.wrapper != .bf16 || layout.zeroStage > 0
+      || settings.deepSpeedVersion.loadsPipelineBFloat16StageZero
   }
 
   var warnings: [String] {
@@ -55,9 +62,7 @@ extension MegatronClient {
         "--train-args: MDS has no \(run.unknown.joined(separator: ", ")); the checkpoint is made as if it were not there."
       )
     }
-    if settings.wrapper == .bf16 && layout.zeroStage == 0
-      && !settings.deepSpeedVersion.loadsPipelineBFloat16StageZero
-    {
+    if !loadsFullState {
       warnings.append(
         "bf16 at ZeRO stage 0 in the pipeline engine: DeepSpeed from 0.17.7 on can't load its own optimizer state there. "
           + "Load with --finetune, or use stage 1.")
