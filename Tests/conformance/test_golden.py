@@ -77,6 +77,17 @@ def test_configuration_of_transformers_4(tiny: Path, golden: Path, mount, compar
         assert_equal(compare, golden / "trees" / NAME, m.path, monkeypatch)
 
 
+def test_dtype_that_only_the_weights_tell(golden: Path, tmp_path: Path, mount, compare, monkeypatch) -> None:
+    name = "llama-pipe-tp2pp1dp2-z1-fp32"
+    hf = golden / "hf" / CASES[name]["hf"]
+    config = json.loads((hf / "config.json").read_text())
+    del config["dtype"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "model.safetensors").symlink_to(hf / "model.safetensors")
+    with mount(tmp_path, "--tp", 2, "--dp", 2) as m:
+        assert_equal(compare, golden / "trees" / name, m.path, monkeypatch)
+
+
 def test_names_of_megatron(golden: Path, mount, compare, monkeypatch) -> None:
     with mount(golden / "hf/llama_bf16", "--tensor-model-parallel-size", 2, "--pipeline-model-parallel-size", 2,
                "--dp", 2) as m:

@@ -48,6 +48,9 @@ def edit_json(path: Path, **changes: object) -> None:
     ({"model_type": "gpt2"}, "gpt2"),
     ({"model_type": "mixtral"}, "mixtral"),
     ({"model_type": "mistral", "sliding_window": 128}, "sliding.window"),
+    ({"model_type": "mistral"}, "sliding.window"),  # MistralConfig's default
+    ({"rope_parameters": {"rope_theta": 1e300}}, "rope_theta"),
+    ({"rope_parameters": {"rope_theta": 0.5}}, "rope_theta"),
     ({"attention_bias": True}, "attention_bias"),
     ({"mlp_bias": True}, "mlp_bias"),
     ({"hidden_act": "gelu"}, "gelu"),
@@ -92,6 +95,12 @@ def test_malformed_configuration(tiny: Path, refused) -> None:
 
 def test_missing_shard(tiny: Path, refused) -> None:
     (tiny / SHARD).unlink()
+    refused(tiny, SOURCE, [SHARD])
+
+
+def test_shard_is_a_pipe(tiny: Path, refused) -> None:
+    (tiny / SHARD).unlink()
+    os.mkfifo(tiny / SHARD)
     refused(tiny, SOURCE, [SHARD])
 
 
@@ -258,6 +267,21 @@ def test_warns_of_rope_scaling(tiny: Path, warned) -> None:
             "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
     edit_json(tiny / "config.json", rope_parameters=rope)
     assert "rope" in warned(tiny, *NO_PADDING).lower()
+
+
+def test_warns_of_an_output_layer_beside_the_embedding(tiny: Path, warned) -> None:
+    """transformers 5 doesn't tie what differs."""
+    edit_json(tiny / "config.json", tie_word_embeddings=True)
+    assert "lm_head.weight" in warned(tiny, *NO_PADDING)
+
+
+def test_warns_of_states_that_cannot_be_loaded(tiny: Path, warned, zerofs: Path) -> None:
+    """bf16 in the pipeline engine at stage 0: only the weights. ZeRO 3: only the whole state."""
+    for way, other, layout in [("weights only", "full state", ["--zero-stage", 0]),
+                               ("full state", "weights only", ["--zero-stage", 3, "--no-pipeline-parallel"])]:
+        assert "--finetune" in warned(tiny, *layout, *NO_PADDING)
+        said = run(zerofs, "plan", tiny, *layout).stdout
+        assert way in said and other not in said
 
 
 def test_warns_of_one_kv_head_per_rank(tiny: Path, warned) -> None:

@@ -5,6 +5,7 @@ extension MegatronClient {
     let needed = run.isGiven ? "" : " with --no-load-rng --override-opt_param-scheduler"
     var lines: [String] = []
     if model.layout.zeroStage < 3 { lines.append("weights only: --load with --finetune") }
+    if !loadsFullState { return lines }
     lines.append("full state: --load\(needed)")
     if !run.isGiven {
       lines.append(
@@ -12,6 +13,12 @@ extension MegatronClient {
           + "checkpoint: give --train-args if the run has others, and for a load without extra flags")
     }
     return lines
+  }
+
+  /// Whether DeepSpeed can load the optimizer state that it saves.
+  private var loadsFullState: Bool {
+    settings.wrapper != .bf16 || layout.zeroStage > 0
+      || settings.deepSpeedVersion.loadsPipelineBFloat16StageZero
   }
 
   var warnings: [String] {
@@ -22,6 +29,12 @@ extension MegatronClient {
         "rope_scaling \"\(scaling)\": MDS has plain rotary embeddings only. The weights are right, but without a patch of its "
           + "RotaryEmbedding the model computes other positions than it was trained with, and the loss is higher."
       )
+    }
+    if model.leavesOutOutputLayer {
+      warnings.append(
+        "lm_head.weight is in the files although config.json ties it to the embedding: the embedding is served for both. "
+          + "transformers 5 keeps the two apart where they differ; if they do, set tie_word_embeddings to false in a copy of "
+          + "config.json.")
     }
     let padding = model.vocabulary.padded - model.vocabulary.size
     if padding > 0 {
@@ -49,9 +62,7 @@ extension MegatronClient {
         "--train-args: MDS has no \(run.unknown.joined(separator: ", ")); the checkpoint is made as if it were not there."
       )
     }
-    if settings.wrapper == .bf16 && layout.zeroStage == 0
-      && !settings.deepSpeedVersion.loadsPipelineBFloat16StageZero
-    {
+    if !loadsFullState {
       warnings.append(
         "bf16 at ZeRO stage 0 in the pipeline engine: DeepSpeed from 0.17.7 on can't load its own optimizer state there. "
           + "Load with --finetune, or use stage 1.")

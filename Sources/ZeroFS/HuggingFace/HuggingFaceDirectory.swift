@@ -110,8 +110,15 @@ public struct HuggingFaceDirectory: Sendable {
 
   func holds(_ name: String) -> Bool { tensors[name] != nil }
 
-  /// The dtype that the model was saved in, as `config.json` says.
-  public var dtype: DType? { configurationFile.dtype }
+  /// The dtype that the model was saved in: as `config.json` says, else that of the first tensor by name, an embedding or
+  /// output layer. `nil` if that isn't F32, F16 or BF16.
+  public var dtype: DType? {
+    if let dtype = configurationFile.dtype { return dtype }
+    let first = tensors.min { $0.key < $1.key }?.value.tensor.dtype
+    return first.flatMap(DType.init(rawValue:)).flatMap {
+      [.float32, .float16, .bfloat16].contains($0) ? $0 : nil
+    }
+  }
 
   /// What Megatron's model families need of `config.json`.
   ///

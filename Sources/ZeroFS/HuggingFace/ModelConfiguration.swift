@@ -23,6 +23,7 @@ public struct ModelConfiguration: Sendable, Equatable {
   public let hiddenAct: String
   public let attentionBias: Bool
   public let mlpBias: Bool
+  /// Tokens that attention reaches back; `nil` for all.
   public let slidingWindow: Int?
   /// `quant_method` of a quantized model.
   public let quantization: String?
@@ -62,10 +63,25 @@ extension ModelConfiguration {
     let quantization_config: Quantization?
   }
 
+  /// Tells a member that is missing from one that is null.
+  private struct Presence: Decodable {
+    // swift-format-ignore: AlwaysUseLowerCamelCase
+    private enum Key: CodingKey { case sliding_window }
+    let hasSlidingWindow: Bool
+
+    init(from decoder: any Decoder) throws {
+      hasSlidingWindow = try decoder.container(keyedBy: Key.self).contains(.sliding_window)
+    }
+  }
+
   /// - Parameter supported: model types that can be served; others are refused before their members are looked at.
   init(json: [UInt8], path: String) throws {
     let file: File
-    do { file = try JSONDecoder().decode(File.self, from: Data(json)) } catch {
+    let hasSlidingWindow: Bool
+    do {
+      file = try JSONDecoder().decode(File.self, from: Data(json))
+      hasSlidingWindow = try JSONDecoder().decode(Presence.self, from: Data(json)).hasSlidingWindow
+    } catch {
       throw SourceError.malformedJSON(
         path: path, why: "not a model configuration (\(decodingProblem(error)))")
     }
@@ -117,7 +133,13 @@ extension ModelConfiguration {
     hiddenAct = file.hidden_act ?? "silu"
     attentionBias = file.attention_bias ?? false
     mlpBias = file.mlp_bias ?? false
-    slidingWindow = file.sliding_window
+    // LlamaConfig has none, whatever the file says; MistralConfig has one of 4096 where the file doesn't say.
+    slidingWindow =
+      switch modelType {
+      case "llama": nil
+      case "mistral" where !hasSlidingWindow: 4096
+      default: file.sliding_window
+      }
     quantization = file.quantization_config.map { $0.quant_method ?? "unknown" }
   }
 }

@@ -146,7 +146,9 @@ extension ByteSource {
 
 /// One line on why JSON could not be decoded.
 func decodingProblem(_ error: any Error) -> String {
-  func at(_ path: [any CodingKey]) -> String { path.map(\.stringValue).joined(separator: ".") }
+  func at(_ path: [any CodingKey]) -> String {
+    path.isEmpty ? "it" : path.map(\.stringValue).joined(separator: ".")
+  }
   return switch error {
   case DecodingError.keyNotFound(let key, let context): "no \(at(context.codingPath + [key]))"
   case DecodingError.typeMismatch(_, let context), DecodingError.valueNotFound(_, let context):

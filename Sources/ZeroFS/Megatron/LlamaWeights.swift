@@ -4,6 +4,8 @@
 /// `megatron/model/transformer.py`. h = hidden size, f = FFN size, d = head dimension, V' = padded vocabulary.
 struct LlamaWeights: Sendable {
   let configuration: ModelConfiguration
+  /// Whether the files hold an output layer although the model is tied. It isn't served.
+  let leavesOutOutputLayer: Bool
   private let splitsAttentionInThirds: Bool
   private let embedding: Embedding
   private let outputLayer: Embedding
@@ -46,12 +48,13 @@ struct LlamaWeights: Sendable {
     self.layers = layers
     finalNorm = try tensor("model.norm.weight", [h])
     if c.tieWordEmbeddings {
-      // Some files hold the tied head once more; transformers ties it to the embedding whatever it holds.
+      // Some files hold the tied head once more. transformers 4 ties it to the embedding whatever it holds; 5 compares.
       known.insert("lm_head.weight")
       outputLayer = embedding
     } else {
       outputLayer = Embedding(try tensor("lm_head.weight", [c.vocabSize, h]))
     }
+    leavesOutOutputLayer = c.tieWordEmbeddings && directory.holds("lm_head.weight")
     // Old checkpoints hold the rotary frequencies, which every implementation computes.
     if let name = directory.tensorNames.filter({ !known.contains($0) && !$0.hasSuffix("rotary_emb.inv_freq") }
     ).min() {

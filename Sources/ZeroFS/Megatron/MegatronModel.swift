@@ -56,6 +56,9 @@ public struct MegatronModel: Sendable {
     weights = try LlamaWeights(directory, c, splitsAttentionInThirds: flavor.splitsAttentionInThirds)
   }
 
+  /// Whether the files hold an output layer although the model is tied. It isn't served.
+  var leavesOutOutputLayer: Bool { weights.leavesOutOutputLayer }
+
   /// The parameters of `module`, relative to it, in `named_parameters()` order.
   func parameters(of module: MegatronModule, tp: Int) -> [Parameter] {
     weights.parameters(of: module, tp: tp, size: layout.tp, vocabulary: vocabulary).map(parameter)

@@ -27,12 +27,13 @@ public enum ModelFamily: String, Sendable, CaseIterable {
       try refuse(
         "sliding_window \(window)",
         "MDS has full attention only, so the model would compute something else beyond \(window) tokens. "
-          + "If you train on shorter sequences, set sliding_window to null in a copy of config.json.")
+          + "If you train on shorter sequences, set sliding_window to null in a copy of config.json "
+          + "(where it is missing, MistralConfig has 4096).")
     }
-    if !configuration.ropeTheta.isFinite || configuration.ropeTheta != configuration.ropeTheta.rounded() {
-      try refuse(
-        "rope_theta \(configuration.ropeTheta)", "MDS's --rotary-position-embeddings-theta is a whole number."
-      )
+    guard let theta = Int(exactly: configuration.ropeTheta), theta > 0 else {
+      return try refuse(
+        "rope_theta \(configuration.ropeTheta)",
+        "MDS's --rotary-position-embeddings-theta is a whole number, from 1 on.")
     }
   }
 }

@@ -14,6 +14,9 @@ public struct ParallelLayout: Sendable, Hashable {
   public let dtype: DType
   public let engine: Engine
 
+  /// No machine comes near it, and products of sizes don't overflow.
+  static let largest = 1 << 20
+
   /// - Throws: `LayoutError` where DeepSpeed or Megatron refuse the combination whatever the model is.
   public init(
     tp: Int = 1, pp: Int = 1, dp: Int = 1, sp: Int = 1, zeroStage: Int = 1, dtype: DType,
@@ -22,7 +25,7 @@ public struct ParallelLayout: Sendable, Hashable {
     throws(LayoutError)
   {
     for (name, size) in [("--tp", tp), ("--pp", pp), ("--dp", dp), ("--sp", sp)]
-    where size < 1 || size > 1 << 20 {
+    where size < 1 || size > ParallelLayout.largest {
       throw .size(name: name, value: size)
     }
     guard (0...3).contains(zeroStage) else { throw .zeroStage(zeroStage) }
@@ -79,8 +82,10 @@ public enum LayoutError: Error, Equatable, Sendable, CustomStringConvertible {
 
   public var description: String {
     switch self {
+    case .size(let name, let value) where value < 1:
+      "\(name) \(value): a number from 1 on."
     case .size(let name, let value):
-      "\(name) \(value): a parallel size is a number from 1 on."
+      "\(name) \(value): at most \(ParallelLayout.largest)."
     case .zeroStage(let stage):
       "--zero-stage \(stage): the stages are 0, 1, 2 and 3."
     case .pipelineZeroStage(let stage):
@@ -101,7 +106,7 @@ public enum LayoutError: Error, Equatable, Sendable, CustomStringConvertible {
     case .pipelineParallel(let pp, let layers):
       "--pp \(pp): more stages than the model's \(layers) layers. Possible: --pp 1 to \(layers)."
     case .vocabularyDivisor(let divisor):
-      "--make-vocab-size-divisible-by \(divisor): a number from 1 on."
+      "--make-vocab-size-divisible-by \(divisor): a number from 1 to 16777215."
     case .iteration(let iteration):
       "--iteration \(iteration): a number from 0 on."
     case .alreadyUntied:

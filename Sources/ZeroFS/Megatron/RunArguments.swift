@@ -119,7 +119,7 @@ public enum RunError: Error, Equatable, Sendable, CustomStringConvertible {
         + "checkpoint has \(needs); otherwise the embeddings' shapes don't match. With NullTokenizer, --vocab-size is one less "
         + "than the model's."
     case .optimizer(let name):
-      "--train-args: --optimizer \(name): parameter groups of adam, adamw and --ds_fused_adam are served. Use one of them."
+      "--optimizer \(name): parameter groups of adam, adamw and --ds_fused_adam are served. Use one of them."
     case .unreadable(let path, let why):
       "\(path): \(why). --train-args takes a command line, or a file that holds one."
     }
@@ -164,6 +164,12 @@ extension RunArguments {
         "apply_residual_connection_post_layernorm", false, "",
         "no --apply-residual-connection-post-layernorm",
         "residuals are taken elsewhere than in training"),
+      Fact(
+        name: "num_experts", flag: "no --num-experts", value: .list([.int(1)]),
+        otherwise: "experts, which the checkpoint lacks, stay random"),
+      Fact(
+        name: "num_experts_switch", flag: "no --num-experts-switch", value: .none,
+        otherwise: "experts, which the checkpoint lacks, stay random"),
       flag("swiglu", true, "--swiglu", "", shapes),
       flag(
         "add_bias_linear", false, "", "--disable-bias-linear",

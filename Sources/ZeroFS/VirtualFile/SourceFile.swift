@@ -36,11 +36,12 @@ public final class SourceFile: StoredFile {
   }
 
   public init(path: String) throws(ReadError) {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    // Opening a pipe would wait for its writer.
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else { throw .io(path: path, offset: 0, errno: errno) }
     var status = stat()
     guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
-      let code = status.st_mode & S_IFMT == S_IFDIR ? EISDIR : errno == 0 ? EINVAL : errno
+      let code = status.st_mode & S_IFMT == S_IFDIR ? EISDIR : EINVAL
       close(descriptor)
       throw .io(path: path, offset: 0, errno: code)
     }

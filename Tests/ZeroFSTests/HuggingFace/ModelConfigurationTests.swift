@@ -3,11 +3,11 @@ import Testing
 @testable import ZeroFS
 
 @Suite struct ModelConfigurationTests {
-  private func configuration(_ members: String) throws -> ModelConfiguration {
+  private func configuration(_ members: String, of type: String = "llama") throws -> ModelConfiguration {
     let sizes =
       #""hidden_size":64,"intermediate_size":176,"num_hidden_layers":4,"num_attention_heads":8,"vocab_size":259"#
     return try ModelConfiguration(
-      json: Array(#"{"model_type":"llama",\#(sizes)\#(members)}"#.utf8), path: "config.json")
+      json: Array(#"{"model_type":"\#(type)",\#(sizes)\#(members)}"#.utf8), path: "config.json")
   }
 
   @Test func defaultsOfLlamaConfig() throws {
@@ -38,6 +38,13 @@ import Testing
     #expect(c.dtype == .float16)
     #expect(c.ropeScaling == nil)
     #expect(c.headDim == 16)
+  }
+
+  @Test func slidingWindow() throws {
+    #expect(try configuration(#","sliding_window":128"#, of: "mistral").slidingWindow == 128)
+    #expect(try configuration(#","sliding_window":null"#, of: "mistral").slidingWindow == nil)
+    #expect(try configuration("", of: "mistral").slidingWindow == 4096)
+    #expect(try configuration(#","sliding_window":128"#, of: "llama").slidingWindow == nil)
   }
 
   @Test func oldSpellingOfRopeScaling() throws {
