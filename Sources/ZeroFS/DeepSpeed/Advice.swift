@@ -49,18 +49,33 @@ extension MegatronClient {
         "--train-args: MDS has no \(run.unknown.joined(separator: ", ")); the checkpoint is made as if it were not there."
       )
     }
-    if settings.wrapper == .bf16 && layout.zeroStage == 0
-      && !settings.deepSpeedVersion.loadsPipelineBFloat16StageZero
-    {
-      warnings.append(
-        "bf16 at ZeRO stage 0 in the pipeline engine: DeepSpeed from 0.17.7 on can't load its own optimizer state there. "
-          + "Load with --finetune, or use stage 1.")
-    }
+    warnings += stageZeroWarnings(weightsOnly: "--finetune")
     if layout.modelParallelSize > 100 {
       warnings.append(
         "TP × PP = \(layout.modelParallelSize): DeepSpeed sorts mp_rank files as text, so that from 100 on it picks wrong ones."
       )
     }
     return warnings
+  }
+}
+
+extension CheckpointClient {
+  /// bf16 at stage 0, whose optimizer state DeepSpeed can't load in some versions.
+  ///
+  /// - Parameter weightsOnly: what the client has for a load without it.
+  func stageZeroWarnings(weightsOnly: String) -> [String] {
+    guard layout.zeroStage == 0 && layout.dtype == .bfloat16 else { return [] }
+    let version = settings.deepSpeedVersion
+    let problem: String
+    if settings.wrapper == .bf16 && !version.loadsPipelineBFloat16StageZero {
+      problem = "in the pipeline engine: DeepSpeed from 0.17.7 on can't load its own optimizer state there."
+    } else if !settings.wrapper.isPartitioned && version.countsBFloat16AsZero {
+      problem =
+        "without the pipeline engine: DeepSpeed 0.17.6 to 0.18.4 save no optimizer state there, so that the first step "
+        + "goes from random weights."
+    } else {
+      return []
+    }
+    return ["bf16 at ZeRO stage 0 \(problem) Load with \(weightsOnly), or use stage 1."]
   }
 }
