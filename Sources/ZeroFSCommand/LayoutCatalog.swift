@@ -26,6 +26,9 @@ struct LayoutCatalog: Sendable {
   func checkpoint(_ name: LayoutName) throws -> Checkpoint {
     let checkpoint = try options.spelled(name).checkpoint(of: directory, files.spelled(name))
     if name.isUntied == false && !checkpoint.summary.isTied { throw LayoutError.notTied }
+    if name.engine == .pipeline && checkpoint.layout.engine != .pipeline {
+      throw LayoutError.notInFlavor(option: "pipe", flavor: "hf")
+    }
     let ranks = checkpoint.layout.worldSize
     guard ranks <= LayoutCatalog.mostRanks else {
       throw LayoutError.ranks(ranks, allowed: LayoutCatalog.mostRanks)
@@ -70,6 +73,8 @@ extension CheckpointOptions.Files {
     set("make_vocab_size_divisible_by", name.vocabularyDivisor.map { .int($0) })
     set("untie_embeddings_and_output_weights", name.isUntied.map { .bool($0) })
     set("ds_sequence_parallel_size", name.sp.map { .int($0) })
-    return Self(arguments: arguments, configuration: configuration, order: order)
+    var files = self
+    files.arguments = arguments
+    return files
   }
 }

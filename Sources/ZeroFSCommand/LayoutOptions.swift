@@ -146,19 +146,22 @@ struct CheckpointOptions: ParsableArguments {
     var arguments: MegatronArguments?
     var configuration: DeepSpeedConfiguration?
     var order: ParameterOrder?
+    /// Of `--megatron`, or as given; `nil` for a script with a model of transformers.
+    var flavor: MegatronFlavor?
   }
 
   func files() throws -> Files {
     Files(
       arguments: try run.trainArguments.map { try MegatronArguments(textOrFile: $0) },
       configuration: try run.deepSpeedConfiguration.map { try DeepSpeedConfiguration(path: $0) },
-      order: try layout.parameterOrder.map { try ParameterOrder(path: $0) })
+      order: try layout.parameterOrder.map { try ParameterOrder(path: $0) },
+      flavor: try layout.megatronFlavor())
   }
 
   /// The checkpoint of the model in `directory`. Reads headers, no tensor data.
   func checkpoint(of directory: HuggingFaceDirectory, _ files: Files? = nil) throws -> Checkpoint {
     let files = try files ?? self.files()
-    guard let flavor = try layout.megatronFlavor() else {
+    guard let flavor = files.flavor else {
       return try transformersCheckpoint(of: directory, files)
     }
     if layout.parameterOrder != nil {
@@ -182,6 +185,7 @@ struct CheckpointOptions: ParsableArguments {
     for (option, isGiven) in [
       ("--train-args", run.trainArguments != nil), ("--universal-checkpoint", run.universalCheckpoint),
       ("--make-vocab-size-divisible-by", layout.makeVocabSizeDivisibleBy != nil),
+      ("--vocab-padding", layout.vocabPadding != .zero),
       ("--untie-embeddings-and-output-weights", layout.untieEmbeddingsAndOutputWeights),
       ("--ds-fused-adam", run.fusedAdam), ("--optimizer", run.optimizer ?? "adamw" != "adamw"),
     ] where isGiven {

@@ -1,5 +1,6 @@
 """--flavor hf: a transformers model resumes from the mount in real DeepSpeed, and the mount is what DeepSpeed saves."""
 import contextlib
+import io
 import json
 import math
 import runpy
@@ -16,7 +17,9 @@ from mounting import run
 
 MODELS = ["llama_bf16", "llama_tied_bf16", "qwen2_bf16", "gpt2"]
 CASES = [(model, zero) for model in MODELS for zero in (1, 2, 3) if (model, zero) != ("llama_tied_bf16", 2)]
-OPTIMIZERS = {1: "DeepSpeedZeroOptimizer", 2: "DeepSpeedZeroOptimizer", 3: "DeepSpeedZeroOptimizer_Stage3"}
+CASES += [("llama_bf16", 0), ("llama_tied_bf16", 0), ("gpt2", 0)]
+OPTIMIZERS = {0: "FP16_UnfusedOptimizer", 1: "DeepSpeedZeroOptimizer", 2: "DeepSpeedZeroOptimizer",
+              3: "DeepSpeedZeroOptimizer_Stage3"}
 
 
 def save_tiny(config, path: Path) -> Path:
@@ -109,22 +112,107 @@ def test_parameter_order_of_another_family(zerofs: Path, models, tmp_path: Path,
                                  vocab_size=259, max_position_embeddings=64), tmp_path / "hf")
     refused = run(zerofs, "plan", hf, "--flavor", "hf")
     assert refused.returncode == 3 and "gpt_neox" in refused.stderr and "zerofs parameter-order" in refused.stderr
-    program, order = run(zerofs, "parameter-order").stdout, tmp_path / "order.json"
-    order.write_text(subprocess.run([sys.executable, "-W", "ignore", "-", hf], input=program, text=True, check=True,
-                                    stdout=subprocess.PIPE).stdout)
+    order = tmp_path / "order.json"
+    done = parameter_order(zerofs, hf, order)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(order.read_text())["files"] == {"lm_head.weight": "embed_out.weight"}
     with mount(hf, "--flavor", "hf", "--dp", 2, "--zero-stage", 2, "--parameter-order", order) as m:
         [result] = engines([{"hf": str(hf), "zero": 2, "tree": str(m.path), "save": str(tmp_path / "saved")}], tmp_path)
         compare(oracle, tmp_path / "saved", m.path, capsys)
     assert_trains(result)
 
 
+def parameter_order(zerofs: Path, hf: Path, order: Path) -> subprocess.CompletedProcess[str]:
+    """Runs the program that zerofs prints."""
+    program = run(zerofs, "parameter-order").stdout
+    done = subprocess.run([sys.executable, "-W", "ignore", "-", hf], input=program, text=True, capture_output=True)
+    order.write_text(done.stdout)
+    return done
+
+
+def test_weights_that_are_computed_are_refused(zerofs: Path, tmp_path: Path) -> None:
+    """Mixtral, whose experts' weights transformers stacks when it loads them."""
+    from transformers import MixtralConfig
+    hf = save_tiny(MixtralConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=2,
+                                 intermediate_size=64, vocab_size=259, num_local_experts=2), tmp_path / "hf")
+    order = tmp_path / "order.json"
+    done = parameter_order(zerofs, hf, order)
+    assert done.returncode == 1 and "more than a renaming" in done.stderr and "experts.0" in done.stderr, done.stderr
+    refused = run(zerofs, "plan", hf, "--flavor", "hf", "--parameter-order", order)
+    assert refused.returncode == 3 and str(order) in refused.stderr, refused.stderr
+
+
+def family(name: str):
+    """A tiny configuration; sizes as in the family's own."""
+    from transformers import AutoConfig
+    sizes = ({"n_layer": 2, "n_head": 4, "n_embd": 32, "n_positions": 64} if name == "gpt2" else
+             {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+              "intermediate_size": 64, "max_position_embeddings": 64, "head_dim": 8})
+    return AutoConfig.for_model(name, vocab_size=259, bos_token_id=1, eos_token_id=2, pad_token_id=None, **sizes)
+
+
+FAMILIES = ["llama", "mistral", "qwen2", "qwen3", "gpt2"]
+VARIANTS = {"": {}, "tied": {"tie_word_embeddings": True}, "untied": {"tie_word_embeddings": False},
+            "biased": {"attention_bias": True, "mlp_bias": True}}
+
+
+@pytest.fixture(scope="module")
+def order_of(zerofs: Path, tmp_path_factory):
+    """The program that zerofs prints, in this process: transformers is imported once."""
+    program = tmp_path_factory.mktemp("order") / "order.py"
+    program.write_text(run(zerofs, "parameter-order").stdout)
+
+    def order(hf: Path) -> dict:
+        arguments, sys.argv = sys.argv, [str(program), str(hf)]
+        try:
+            with contextlib.redirect_stdout(io.StringIO()) as written:
+                runpy.run_path(str(program), run_name="__main__")
+        finally:
+            sys.argv = arguments
+        return json.loads(written.getvalue())
+    return order
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_known_families_are_as_transformers_makes_them(name: str, variant: str, tmp_path: Path, order_of, mount) -> None:
+    """Names, order and values, from files with and without the prefix of the base model, against from_pretrained's and
+    against what the program of parameter-order says."""
+    from safetensors.torch import load_file, save_file
+    from transformers import AutoModelForCausalLM
+    config = family(name)
+    for attribute, value in VARIANTS[variant].items():
+        setattr(config, attribute, value)
+    hf, file = save_tiny(config, tmp_path / "hf"), tmp_path / "order.json"
+    prefix = AutoModelForCausalLM.from_config(config).base_model_prefix + "."
+    weights = load_file(hf / "model.safetensors")
+    for strip in ("", prefix):  # the second as a bare base model has it: GPT-2 of the Hub
+        stored = {key.removeprefix(strip): value for key, value in weights.items()}
+        save_file(stored, hf / "model.safetensors", metadata={"format": "pt"})
+        model = AutoModelForCausalLM.from_pretrained(hf, dtype=torch.bfloat16)
+        order = order_of(hf)
+        assert order["files"] == {prefix + key: key for key in stored if strip and prefix + key in weights}
+        file.write_text(json.dumps(order))
+        for given in [(), ("--parameter-order", file)]:
+            with mount(hf, "--flavor", "hf", "--zero-stage", 2, *given) as m:
+                saved = torch.load(m.path / "global_step0/mp_rank_00_model_states.pt", weights_only=False)
+            assert list(saved["module"]) == list(model.state_dict())
+            assert all(torch.equal(saved["module"][key], value) for key, value in model.state_dict().items())
+            [shapes] = saved["param_shapes"]
+            assert list(shapes.items()) == [(key, p.shape) for key, p in model.named_parameters()]
+
+
 def test_refusals(zerofs: Path, models, tmp_path: Path) -> None:
     order = tmp_path / "order.json"
-    for content, word in [("{}", "state_dict"), ('{"state_dict": ["a"], "parameters": ["b"], "tied": {}}', "b is in")]:
+    known = '"state_dict": ["a", "b"], "parameters": ["a", "b"], "tied": {}'
+    for content, word in [("{}", "state_dict"), ('{"state_dict": ["a"], "parameters": ["b"], "tied": {}}', "b is in"),
+                          (f'{{{known}, "files": {{"c": "x"}}}}', "c is in files"),
+                          (f'{{{known}, "files": {{"a": "x", "b": "x"}}}}', "files has x for both a and b")]:
         order.write_text(content)
         done = run(zerofs, "plan", models["gpt2"], "--flavor", "hf", "--parameter-order", order)
         assert done.returncode == 3 and word in done.stderr, done.stderr
     for options, word in [(("--tp", 2), "--tp 2"), (("--pp", 2), "--pp 2"), (("--sp", 2), "--sp 2"),
+                          (("--vocab-padding", "mean"), "--vocab-padding"),
                           (("--universal-checkpoint",), "--universal"), (("--train-args", "x y"), "--train-args")]:
         done = run(zerofs, "plan", models["gpt2"], "--flavor", "hf", *options)
         assert done.returncode == 4 and word in done.stderr, done.stderr

@@ -1,4 +1,5 @@
 """Every layout from one mount: directories named by a layout, and .zerofs."""
+import ctypes
 import hashlib
 import json
 import os
@@ -162,6 +163,72 @@ def test_use_while_others_are_evicted(golden: Path, mount, tmp_path: Path) -> No
         for path in layout.rglob("*"):
             if path.is_file():
                 assert path.read_bytes() == (out / path.relative_to(layout)).read_bytes()
+
+
+class FileHandle(ctypes.Structure):
+    _fields_ = [("size", ctypes.c_uint), ("type", ctypes.c_int), ("bytes", ctypes.c_char * 128)]
+
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def handle_of(path: Path) -> FileHandle:
+    """name_to_handle_at(2): what an NFS server gives to its clients."""
+    handle, mount_id = FileHandle(size=128), ctypes.c_int()
+    failed = LIBC.name_to_handle_at(-100, os.fsencode(path), ctypes.byref(handle), ctypes.byref(mount_id), 0)
+    assert not failed, os.strerror(ctypes.get_errno())
+    return handle
+
+
+def open_handle(m: Mount, handle: FileHandle) -> int:
+    root = os.open(m.path, os.O_RDONLY)
+    try:
+        file = LIBC.open_by_handle_at(root, ctypes.byref(handle), os.O_RDONLY)
+        assert file >= 0, os.strerror(ctypes.get_errno())
+        return file
+    finally:
+        os.close(root)
+
+
+def test_file_handles_outlive_what_the_kernel_remembers(golden: Path, mount) -> None:
+    with mount(golden / HF) as m:
+        paths = [m.path / "tp2/global_step0/mp_rank_01_model_states.pt", m.path / "dp3/latest", m.path / "latest"]
+        directories = [m.path / "pp2/global_step0", m.path / "pp4", m.path / "global_step0"]
+        handles = [(path, path.stat().st_ino, path.read_bytes(), handle_of(path)) for path in paths]
+        listed = [(path, path.stat().st_ino, sorted(os.listdir(path)), handle_of(path)) for path in directories]
+        forget(m)
+        for path, number, content, handle in handles:
+            file = open_handle(m, handle)
+            assert (os.fstat(file).st_ino, os.pread(file, len(content) + 1, 0)) == (number, content), path
+            os.close(file)
+        for path, number, names, handle in listed:
+            directory = open_handle(m, handle)
+            assert (os.fstat(directory).st_ino, sorted(os.listdir(directory))) == (number, names), path
+            os.close(directory)
+            assert path.stat().st_ino == number
+        forget(m)
+
+
+def test_a_checkout_by_a_relative_path(golden: Path, zerofs: Path, tmp_path: Path, monkeypatch) -> None:
+    """The daemon is in another directory when layouts are looked up."""
+    from mounting import mounted
+    (tmp_path / "mds/megatron/model").mkdir(parents=True)
+    (tmp_path / "mds/megatron/checkpointing.py").write_text("import deepspeed")
+    (tmp_path / "mds/megatron/model/transformer.py").touch()
+    (tmp_path / "mnt").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with mounted(zerofs, golden / HF, tmp_path / "mnt", "--megatron", "mds") as m:
+        assert sorted(os.listdir(m.path / "tp2")) == sorted(ROOT - {"lr_state_dict.yaml"})
+
+
+def test_layouts_of_transformers(golden: Path, mount, log: Path) -> None:
+    with mount(golden / HF, "--flavor", "hf", "--log-file", log) as m:
+        names = os.listdir(m.path / "dp4-zero3/global_step0")
+        assert sum(n.startswith("bf16_zero_pp_rank_") for n in names) == 4
+        assert os.path.samefile(m.path / "dp4-zero3", m.path / "zero3-dp4-nopipe-bf16-it0")
+        for name in ("pipe", "tp2", "padmean", "div64", "universal", "untied"):
+            assert not os.path.exists(m.path / name), name
+            assert f"ENOENT for {name}: " in log.read_text(), name
 
 
 def test_reports(golden: Path, zerofs: Path, tiny: Path, mount) -> None:

@@ -20,10 +20,10 @@ from deepspeed_load import free_port, tokens
 DP = 2
 
 
-def engine_of(model: torch.nn.Module, zero: int):
+def engine_of(model: torch.nn.Module, zero: int, **options: float):
     import deepspeed
     engine, *_ = deepspeed.initialize(
-        model=model, optimizer=torch.optim.AdamW(model.parameters()),
+        model=model, optimizer=torch.optim.AdamW(model.parameters(), **options),
         config={"train_micro_batch_size_per_gpu": 2, "bf16": {"enabled": True}, "steps_per_print": 1000,
                 "zero_optimization": {"stage": zero}})
     return engine
@@ -33,9 +33,12 @@ def differing(engine, weights: dict[str, torch.Tensor]) -> list[str]:
     """Names of parameters that aren't the Hugging Face weights, or whose fp32 masters aren't."""
     import deepspeed
     from deepspeed.utils import safe_get_full_fp32_param
-    wrong = []
+    wrong, unpartitioned = [], {}
+    if type(engine.optimizer).__name__ == "FP16_UnfusedOptimizer":
+        for parameters, masters in zip(engine.optimizer.fp16_groups, engine.optimizer.fp32_groups):
+            unpartitioned |= {id(parameter): master for parameter, master in zip(parameters, masters)}
     for name, parameter in engine.module.named_parameters():
-        master = safe_get_full_fp32_param(parameter)
+        master = unpartitioned[id(parameter)] if unpartitioned else safe_get_full_fp32_param(parameter)
         with deepspeed.zero.GatheredParameters([parameter]):
             if not torch.equal(parameter.detach(), weights[name]):
                 wrong.append(name)
@@ -61,7 +64,9 @@ def run_case(case: dict) -> dict:
     model = AutoModelForCausalLM.from_pretrained(case["hf"], dtype=torch.bfloat16)
     weights = {name: p.detach().clone() for name, p in model.named_parameters()}
     if case.get("save"):
-        engine_of(model, case["zero"]).save_checkpoint(case["save"])
+        # FP16_UnfusedOptimizer makes a step without gradients when it starts: a rate of 0 keeps weight decay from the masters.
+        options = {"lr": 0.0} if case["zero"] == 0 else {}
+        engine_of(model, case["zero"], **options).save_checkpoint(case["save"])
     config = AutoConfig.from_pretrained(case["hf"])
     for dropout in ["attn_pdrop", "embd_pdrop", "resid_pdrop"]:
         if hasattr(config, dropout):

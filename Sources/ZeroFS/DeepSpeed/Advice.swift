@@ -5,7 +5,7 @@ extension MegatronClient {
     let needed = run.isGiven ? "" : " with --no-load-rng --override-opt_param-scheduler"
     var lines: [String] = []
     if model.layout.zeroStage < 3 { lines.append("weights only: --load with --finetune") }
-    if !loadsFullState { return lines }
+    if stageZeroProblem != nil { return lines }
     lines.append("full state: --load\(needed)")
     if !run.isGiven {
       lines.append(
@@ -13,12 +13,6 @@ extension MegatronClient {
           + "checkpoint: give --train-args if the run has others, and for a load without extra flags")
     }
     return lines
-  }
-
-  /// Whether DeepSpeed can load the optimizer state that it saves.
-  private var loadsFullState: Bool {
-    settings.wrapper != .bf16 || layout.zeroStage > 0
-      || settings.deepSpeedVersion.loadsPipelineBFloat16StageZero
   }
 
   var warnings: [String] {
@@ -62,16 +56,33 @@ extension MegatronClient {
         "--train-args: MDS has no \(run.unknown.joined(separator: ", ")); the checkpoint is made as if it were not there."
       )
     }
-    if !loadsFullState {
-      warnings.append(
-        "bf16 at ZeRO stage 0 in the pipeline engine: DeepSpeed from 0.17.7 on can't load its own optimizer state there. "
-          + "Load with --finetune, or use stage 1.")
-    }
+    warnings += stageZeroWarnings(weightsOnly: "--finetune")
     if layout.modelParallelSize > 100 {
       warnings.append(
         "TP × PP = \(layout.modelParallelSize): DeepSpeed sorts mp_rank files as text, so that from 100 on it picks wrong ones."
       )
     }
     return warnings
+  }
+}
+
+extension CheckpointClient {
+  /// Why DeepSpeed can't load the optimizer state that it saves in bf16 at stage 0, as in some versions; `nil` where it can.
+  var stageZeroProblem: String? {
+    guard layout.zeroStage == 0 && layout.dtype == .bfloat16 else { return nil }
+    let version = settings.deepSpeedVersion
+    if settings.wrapper == .bf16 && !version.loadsPipelineBFloat16StageZero {
+      return "in the pipeline engine: DeepSpeed from 0.17.7 on can't load its own optimizer state there."
+    }
+    if !settings.wrapper.isPartitioned && version.countsBFloat16AsZero {
+      return "without the pipeline engine: DeepSpeed 0.17.6 to 0.18.4 save no optimizer state there, so that the first "
+        + "step goes from random weights."
+    }
+    return nil
+  }
+
+  /// - Parameter weightsOnly: what the client has for a load without the optimizer's state.
+  func stageZeroWarnings(weightsOnly: String) -> [String] {
+    stageZeroProblem.map { ["bf16 at ZeRO stage 0 \($0) Load with \(weightsOnly), or use stage 1."] } ?? []
   }
 }

@@ -47,6 +47,10 @@ public struct DeepSpeedVersion: Sendable, Comparable, CustomStringConvertible {
   /// `get_data_types`).
   var wrapsBFloat16AlwaysInFloat32: Bool { self < DeepSpeedVersion(0, 17, 6) }
 
+  /// Model states of bf16 at stage 0 are without the optimizer's, as if these were partitioned, whether the wrapper writes
+  /// files of its own (`BF16_Optimizer`) or not (`runtime/engine.py`: `_save_checkpoint`, `zero_optimizer_state`).
+  var countsBFloat16AsZero: Bool { self < DeepSpeedVersion(0, 18, 5) }
+
   /// bf16 at stage 0 in the pipeline engine loads the optimizer state that it saves (until #7586).
   var loadsPipelineBFloat16StageZero: Bool { self <= DeepSpeedVersion(0, 17, 6) }
 }

@@ -19,7 +19,10 @@ struct EngineState: Sendable {
 
   /// Keys and values in the engine's order.
   var members: [(String, PickleValue)] {
-    let usesZero = layout.zeroStage > 0
+    // `zero_optimizer_state`
+    let usesZero =
+      layout.zeroStage > 0
+      || layout.dtype == .bfloat16 && settings.deepSpeedVersion.countsBFloat16AsZero
     let frozen: PickleValue = layout.zeroStage > 1 ? .orderedDict([]) : .none
     let shared = dp == 0 ? sharedParameters : []
     let version = settings.deepSpeedVersion

@@ -10,6 +10,9 @@ func fuseOperations() -> fuse_lowlevel_ops {
   operations.`init` = { _, connection in
     // libfuse compares it with the mount option of the same name.
     connection?.pointee.max_read = UInt32(FuseServer.longestRead)
+    // File handles of inodes that the kernel has forgotten are asked for as "." of their numbers (fs/fuse/inode.c:
+    // fuse_get_dentry).
+    connection?.pointee.want |= UInt32(FUSE_CAP_EXPORT_SUPPORT)
   }
   operations.lookup = { request, parent, name in
     guard let name else { return fail(request, EINVAL) }
@@ -31,7 +34,8 @@ func fuseOperations() -> fuse_lowlevel_ops {
       server.logger.warning("EBUSY for \(String(decoding: bytes, as: UTF8.self)): \(reason)")
       return fail(request, EBUSY)
     }
-    fuse_reply_entry(request, &entry)
+    // Nobody waits for the answer any more, and will forget it.
+    if fuse_reply_entry(request, &entry) == -ENOENT && entry.ino != 0 { server.trees.forget(entry.ino, 1) }
   }
   operations.forget = { request, number, count in
     FuseServer.serving(request).trees.forget(number, count)

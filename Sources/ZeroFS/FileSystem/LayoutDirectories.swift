@@ -3,9 +3,10 @@ import Synchronization
 /// The directories of layouts below a root: their inodes exist while they are used and are made again, with equal numbers, when
 /// they are asked for again.
 ///
-/// Two things are kept. A *record*, some hundred bytes, for each layout that the kernel holds an inode of: FUSE counts what it
-/// looked up and what it forgot. And the composed trees of the layouts that were used last, within bounds; the others are
-/// composed from their canonical names when the kernel asks for one of their numbers.
+/// Three things are kept. A *record*, some hundred bytes, for each layout that the kernel holds an inode of: FUSE counts what it
+/// looked up and what it forgot. The composed trees of the layouts that were used last, within bounds; the others are composed
+/// from their canonical names when the kernel asks for one of their numbers. And the names of the layouts that were forgotten
+/// last, for file handles.
 ///
 /// A number is a function of the canonical name and of the entry's place in its tree, whatever was looked up before.
 final class LayoutDirectories: Sendable {
@@ -13,6 +14,8 @@ final class LayoutDirectories: Sendable {
   struct Bounds: Sendable {
     var trees = 32
     var inodes = 1 << 13
+    /// Names of forgotten layouts.
+    var names = 1 << 12
   }
 
   enum Answer {
@@ -48,6 +51,8 @@ final class LayoutDirectories: Sendable {
     var records: [UInt64: Record] = [:]
     /// The one used last is the last.
     var tables: [(prefix: UInt64, table: InodeTable)] = []
+    /// Canonical names of layouts without a record; the one forgotten last is the last.
+    var forgotten: [(prefix: UInt64, canonicalName: String)] = []
     var lastSerial = 0
   }
 
@@ -80,20 +85,26 @@ final class LayoutDirectories: Sendable {
       return .refused(reason: "\(table.count) files and directories are more than a mount can number")
     }
     return state.withLock { state in
-      var record =
-        state.records[prefix]
-        ?? Record(
-          canonicalName: canonicalName, name: name, lookups: 0, serial: state.lastSerial + 1,
-          count: table.count)
-      guard record.canonicalName == canonicalName else {
-        return .taken(by: record.name)
+      if let other = state.record(prefix, canonicalName, name: name, table, bounds) {
+        return .taken(by: other)
       }
-      state.lastSerial = max(state.lastSerial, record.serial)
-      record.lookups += 1
-      record.name = name
-      state.records[prefix] = record
-      state.keep(table, prefix, bounds)
       return .inode(directory)
+    }
+  }
+
+  /// The inode of a number that was given out before, even if all of its layout has been forgotten since; counted as looked
+  /// up. `nil` if that was too long ago.
+  func lookup(number: UInt64) -> Inode? {
+    let prefix = InodeNumber.prefix(of: number)
+    let known = state.withLock { state in
+      state.records[prefix].map { ($0.canonicalName, $0.name) }
+        ?? state.forgotten.last { $0.prefix == prefix }.map { ($0.canonicalName, $0.canonicalName) }
+    }
+    guard let (canonicalName, name) = known, let table = table(prefix, of: canonicalName),
+      let inode = table[number]
+    else { return nil }
+    return state.withLock { state in
+      state.record(prefix, canonicalName, name: name, table, bounds) == nil ? inode : nil
     }
   }
 
@@ -114,7 +125,10 @@ final class LayoutDirectories: Sendable {
       guard var record = state.records[prefix] else { return }
       record.lookups -= min(count, record.lookups)
       state.records[prefix] = record.lookups == 0 ? nil : record
-      if record.lookups == 0 { state.tables.removeAll { $0.prefix == prefix } }
+      guard record.lookups == 0 else { return }
+      state.tables.removeAll { $0.prefix == prefix }
+      state.forgotten.append((prefix, record.canonicalName))
+      if state.forgotten.count > bounds.names { state.forgotten.removeFirst(bounds.names / 2) }
     }
   }
 
@@ -133,11 +147,13 @@ final class LayoutDirectories: Sendable {
 
   /// The inodes of a layout that the kernel holds one of.
   private func table(_ prefix: UInt64) -> InodeTable? {
-    let (canonicalName, known) = state.withLock { state in
-      let name = state.records[prefix]?.canonicalName
-      return (name, name.flatMap { state.table(prefix, for: $0) })
-    }
-    guard known == nil, let canonicalName else { return known }
+    let canonicalName = state.withLock { $0.records[prefix]?.canonicalName }
+    return canonicalName.flatMap { table(prefix, of: $0) }
+  }
+
+  /// The inodes of a layout, composed where they aren't.
+  private func table(_ prefix: UInt64, of canonicalName: String) -> InodeTable? {
+    if let known = state.withLock({ $0.table(prefix, for: canonicalName) }) { return known }
     guard case .tree(_, let tree) = trees.resolve(canonicalName) else { return nil }
     let table = InodeTable(tree, first: InodeNumber.first(prefix), parent: InodeTable.rootNumber)
     state.withLock { if $0.records[prefix] != nil { $0.keep(table, prefix, bounds) } }
@@ -146,6 +162,25 @@ final class LayoutDirectories: Sendable {
 }
 
 extension LayoutDirectories.State {
+  /// Counts a lookup under `name`. Returns the name of another layout that has the prefix, if there is one.
+  fileprivate mutating func record(
+    _ prefix: UInt64, _ canonicalName: String, name: String, _ table: InodeTable,
+    _ bounds: LayoutDirectories.Bounds
+  ) -> String? {
+    var record =
+      records[prefix]
+      ?? LayoutDirectories.Record(
+        canonicalName: canonicalName, name: name, lookups: 0, serial: lastSerial + 1, count: table.count)
+    guard record.canonicalName == canonicalName else { return record.name }
+    if records[prefix] == nil { forgotten.removeAll { $0.prefix == prefix } }
+    lastSerial = max(lastSerial, record.serial)
+    record.lookups += 1
+    record.name = name
+    records[prefix] = record
+    keep(table, prefix, bounds)
+    return nil
+  }
+
   /// The composed tree of `canonicalName`, used last from now on.
   fileprivate mutating func table(_ prefix: UInt64, for canonicalName: String) -> InodeTable? {
     guard records[prefix]?.canonicalName == canonicalName,

@@ -36,7 +36,14 @@ final class MountedTrees: Sendable {
 
   /// What `name` (UTF-8, without a terminating zero) is in the directory `parent`. Each inode that is found counts as looked up
   /// until `forget`.
+  ///
+  /// "." and ".." are no names of programs, whose dots the kernel resolves: it looks them up for a file handle (of NFS, of
+  /// open_by_handle_at(2)), whose inode may have been forgotten and may be a file.
   func lookup(_ name: [UInt8], in parent: UInt64) -> Answer {
+    if name.elementsEqual(".".utf8) { return lookup(number: parent) }
+    if name.elementsEqual("..".utf8) {
+      return self[parent].map { lookup(number: $0.parent) } ?? .absent(reason: nil)
+    }
     let inode: Inode?
     switch InodeNumber.prefix(of: parent) {
     case 0: inode = root.lookup(name, in: parent)
@@ -57,6 +64,13 @@ final class MountedTrees: Sendable {
       return .busy(reason: "its inode numbers are those of \(name), which is in use")
     case .unknown, nil: return .absent(reason: nil)
     }
+  }
+
+  /// The inode of a number that was given out before, counted as looked up.
+  private func lookup(number: UInt64) -> Answer {
+    let isOfLayout = InodeNumber.prefix(of: number) > InodeNumber.control
+    let inode = isOfLayout ? layouts?.lookup(number: number) : self[number]
+    return inode.map { .inode($0) } ?? .absent(reason: nil)
   }
 
   /// The kernel takes back `count` lookups of `number`.

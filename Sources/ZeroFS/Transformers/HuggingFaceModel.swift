@@ -23,8 +23,9 @@ public struct HuggingFaceModel: Sendable {
     }
     let order = try given ?? ParameterOrder(of: directory)
     var used: Set<String> = []
+    func tensorName(_ name: String) -> String { order.files[name] ?? directory.sourceName(of: name) }
     func source(_ name: String) throws(SourceError) -> TensorExpression {
-      let name = directory.sourceName(of: name)
+      let name = tensorName(name)
       used.insert(name)
       return try directory.tensor(name)
     }
@@ -35,7 +36,7 @@ public struct HuggingFaceModel: Sendable {
     stateDict = try order.stateDict.map { name in
       (name, try tensors[order.tied[name] ?? name] ?? source(name).cast(to: layout.dtype))
     }
-    used.formUnion(order.tied.keys)
+    used.formUnion(order.tied.keys.map(tensorName))
     let others = directory.tensorNames.filter { !used.contains($0) && !Self.isComputed($0) }
     if !order.allowsOthers, let name = others.min() {
       throw SourceError.unexpectedTensor(name: name, path: directory.file(of: name))

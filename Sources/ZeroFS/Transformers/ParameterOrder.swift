@@ -9,6 +9,8 @@ public struct ParameterOrder: Sendable {
   let parameters: [String]
   /// A name of `stateDict` that isn't in `parameters` → the parameter that it is.
   let tied: [String: String]
+  /// A name of `stateDict` → the name of its tensor in the files, where transformers renames it.
+  let files: [String: String]
   /// Whether tensors of the source may be without a place in the module: where transformers itself said what the module is.
   let allowsOthers: Bool
 
@@ -24,9 +26,11 @@ public struct ParameterOrder: Sendable {
     let state_dict: [String]
     let parameters: [String]
     let tied: [String: String]
+    let files: [String: String]?
   }
 
-  /// Reads the file, or the text, of `--parameter-order`: a JSON object with the members `state_dict`, `parameters` and `tied`.
+  /// Reads the file, or the text, of `--parameter-order`: a JSON object with the members `state_dict`, `parameters`, `tied`, and `files`
+  /// where a name of the module isn't the name of its tensor.
   ///
   /// - Throws: `ModelError.parameterOrder` where it isn't that, or its names don't fit together.
   public init(path: String) throws {
@@ -36,6 +40,7 @@ public struct ParameterOrder: Sendable {
       throw ModelError.parameterOrder(path: path, why: decodingProblem(error))
     }
     (stateDict, parameters, tied) = (file.state_dict, file.parameters, file.tied)
+    files = file.files ?? [:]
     allowsOthers = true
     let known = Set(stateDict)
     let holders = Set(parameters)
@@ -50,6 +55,13 @@ public struct ParameterOrder: Sendable {
       if !known.contains(name) { try refuse("\(name) is tied, but not in state_dict") }
       if holders.contains(name) { try refuse("\(name) is both tied and in parameters") }
       if !holders.contains(holder) { try refuse("\(name) is tied to \(holder), which isn't in parameters") }
+    }
+    var names: [String: String] = [:]
+    for (name, tensor) in files.sorted(by: { $0.key < $1.key }) {
+      if !known.contains(name) { try refuse("\(name) is in files, but not in state_dict") }
+      if let other = names.updateValue(name, forKey: tensor) {
+        try refuse("files has \(tensor) for both \(other) and \(name)")
+      }
     }
   }
 
@@ -72,6 +84,7 @@ public struct ParameterOrder: Sendable {
     stateDict = body + [head]
     parameters = isTied ? body : stateDict
     tied = isTied ? [head: family.embedding] : [:]
+    files = [:]
     allowsOthers = false
   }
 }

@@ -20,12 +20,14 @@ struct TransformersClient: CheckpointClient {
   }
 
   var warnings: [String] {
-    model.others == 0
+    let left =
+      model.others == 0
       ? []
       : [
         "\(model.others) tensors of the model directory aren't in --parameter-order, and are left out as transformers leaves "
           + "them out."
       ]
+    return left + stageZeroWarnings(weightsOnly: "load_module_only=True")
   }
 
   /// One group, as `torch.optim.AdamW(model.parameters())` makes it.

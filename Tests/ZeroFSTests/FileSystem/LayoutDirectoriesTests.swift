@@ -56,6 +56,25 @@ import Testing
     #expect(layouts.lookup(Array("global_step0".utf8), in: directory.number)?.number == step.number)
   }
 
+  @Test func forgottenNumbersAreFoundAgain() throws {
+    let layouts = LayoutDirectories(canonical, bounds: .init(names: 4))
+    let directory = try #require(found(layouts.lookup("4")))
+    let step = try #require(layouts.lookup(Array("global_step0".utf8), in: directory.number))
+    layouts.forget(directory.number, 1)
+    layouts.forget(step.number, 1)
+    #expect(layouts.held().isEmpty)
+    #expect(layouts.lookup(number: step.number)?.name == "global_step0")
+    #expect(layouts.held().map(\.name) == ["n4"] && layouts[directory.number] != nil)
+    layouts.forget(step.number, 1)
+    #expect(layouts.held().isEmpty && layouts.composed == 0)
+    #expect(layouts.lookup(number: step.number + 1000) == nil && layouts.held().isEmpty)
+    // Too long ago.
+    for number in stride(from: 6, to: 18, by: 2) {
+      layouts.forget(try #require(found(layouts.lookup("\(number)"))).number, 1)
+    }
+    #expect(layouts.lookup(number: step.number) == nil)
+  }
+
   @Test func evictedTreesComeBackEqual() throws {
     let layouts = LayoutDirectories(canonical, bounds: .init(trees: 2, inodes: 40))
     let directory = try #require(found(layouts.lookup("4")))
