@@ -9,7 +9,7 @@ BENCH_CACHE := .build-bench
 PYTHON := .venv/bin/python
 CONFORMANCE := Tests/conformance
 REQUIREMENTS := $(CONFORMANCE)/requirements.txt $(CONFORMANCE)/requirements-nodeps.txt
-BUILD_PACKAGES := fuse3 libfuse3-dev libzstd-dev zlib1g-dev pkg-config
+BUILD_PACKAGES := fuse3 libfuse3-dev libzstd-dev libisal-dev zlib1g-dev pkg-config
 PYTHON_PACKAGES := g++ python3-dev python3-venv
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 

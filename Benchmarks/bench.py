@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""bench.py ZEROFS: measures what issue 6 asks for, and writes RESULTS.md, ratios.svg and results.json beside itself.
+"""bench.py ZEROFS: measures speed, size and cost next to references, and writes RESULTS.md, ratios.svg and results.json beside itself.
 
 Takes a few minutes and about 4 GB of tmpfs. Point 5 needs MEGATRON_DEEPSPEED (a checkout) and --oracle.
 """
@@ -24,6 +24,7 @@ import converter
 import machine
 import report
 import scale
+import storage
 import throughput
 
 
@@ -62,18 +63,20 @@ def main() -> None:
         else:
             against = report.earlier_converter()
             say("MEGATRON_DEEPSPEED is not set: the comparison with its converter stays as it was")
+        say(f"on disk: {options.rounds} rounds")
+        stored = storage.measure(binary, scratch, disk, smollm2(options.smollm2), options.rounds)
         say(f"throughput: {options.rounds} rounds")
         rows = throughput.measure(binary, scratch, disk, options.rounds)
 
     chart.draw(rows, f"{described['date']}, {described['CPU']}", HERE / "ratios.svg")
-    sections = [report.throughput(rows, options.rounds), report.sizes(sizes), report.growth(grown), against]
+    sections = [report.throughput(rows, options.rounds), report.sizes(sizes), report.growth(grown), report.storage(stored, options.rounds), against]
     report.write([report.head(described, time.monotonic() - start), *sections])
-    raw = {"machine": described, "rows": [vars(row) for row in rows], "sizes": [dataclasses.asdict(s) for s in sizes],
-           "growth": [dataclasses.asdict(g) for g in grown]}
+    raw = {"machine": described, "rows": [vars(row) for row in rows + stored.rows], "sizes": [dataclasses.asdict(s) for s in sizes],
+           "growth": [dataclasses.asdict(g) for g in grown], "archives": [dataclasses.asdict(a) for a in stored.archives]}
     rounded = json.loads(json.dumps(raw), parse_float=lambda text: float(f"{float(text):.5g}"))
     (HERE / "results.json").write_text(json.dumps(rounded) + "\n")
     print("\n" + "\n".join(sections))
-    missed = [row.title for row in rows if not row.is_met]
+    missed = [row.title for row in rows + stored.rows if not row.is_met]
     say(f"Benchmarks/RESULTS.md written; goals missed: {', '.join(missed) or 'none'}")
 
 

@@ -24,15 +24,18 @@ class Sample:
 
 @dataclass
 class Probe:
-    """Something that reads `run() -> bytes`; `pid` is the daemon behind it."""
+    """Something that reads `run() -> bytes`; `pid` is the daemon behind it, `after` clears up behind each run."""
     run: Callable[[], int]
     pid: int | None = None
+    after: Callable[[], None] = lambda: None
 
     def sample(self) -> Sample:
         cpu, start = cpu_seconds(self.pid), time.perf_counter()
         count = self.run()
         seconds = time.perf_counter() - start
-        return Sample(seconds, count, cpu_seconds(self.pid) - cpu)
+        cpu = cpu_seconds(self.pid) - cpu
+        self.after()
+        return Sample(seconds, count, cpu)
 
 
 @dataclass
@@ -71,7 +74,7 @@ def run_rounds(probes: dict[str, Probe], rows: Sequence[Row], rounds: int) -> No
     """Runs every probe once unmeasured, then `rounds` times; every other round backwards, so that neither
     side of a ratio always goes first."""
     for probe in probes.values():
-        probe.run()
+        probe.sample()
     for number in range(rounds):
         names = list(probes)[::-1 if number % 2 else 1]
         samples = {name: probes[name].sample() for name in names}

@@ -5,6 +5,7 @@ from pathlib import Path
 from converter import STEPS, Way
 from measure import Row
 from scale import RANDOM_READS, READ_BYTES, Growth, Size
+from storage import Found
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "RESULTS.md"
@@ -83,6 +84,29 @@ def growth(found: list[Growth]) -> str:
                  cell(one, "mount_kb", "MB", 1e-3, 1), cell(one, "stat_ms", "ms", 1, 2), cell(one, "read_ms", "ms", 1, 2),
                  cell(one, "read_kb", "MB", 1e-3, 1)]
         lines.append(f"| {one.title} | {one.layers} | {one.shards} | {one.ranks} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def storage(found: Found, rounds: int) -> str:
+    lines = [
+        "## On disk\n",
+        f"SmolLM2-135M-Instruct at TP 1 × PP 1 × DP 2, ZeRO 1; {rounds} rounds, median (min–max). Rates are of bytes of the tree, "
+        "holes included. `materialize` syncs each file, also on tmpfs, where that is free.\n",
+        "| ZeroFS / reference | ratio | goal | | ZeroFS | reference |", "|---|---|---|---|---|---|"]
+    for row in found.rows:
+        ours, reference = (statistics.median(values) for values in zip(*row.values))
+        lines.append(f"| {row.title} | {spread(row.ratios, 2)} | ≥ {row.goal} | {verdict(row.is_met)} "
+                     f"| {ours:.2f} GB/s | {reference:.2f} GB/s |")
+    lines += ["", "| archive of a tree with | tree | archive | tree / archive | goal | compress | decompress | goal |",
+              "|---|---|---|---|---|---|---|---|"]
+    for one in found.archives:
+        ratio, slowest = one.tree / one.archive, min(statistics.median(r) for r in (one.compress, one.decompress))
+        goal = f"≥ 7 {verdict(ratio >= 7)}" if "zeros" in one.title else ""
+        compress, decompress = (spread([rate / 1e9 for rate in rates], 2) for rates in (one.compress, one.decompress))
+        lines.append(f"| {one.title} | {one.tree / 1e6:.0f} MB | {one.archive / 1e6:.0f} MB | {ratio:.1f} | {goal} "
+                     f"| {compress} GB/s | {decompress} GB/s | ≥ 1 GB/s {verdict(slowest >= 1e9)} |")
+    lines += ["", "| peak memory (RSS) | | goal |", "|---|---|---|"]
+    lines += [f"| {name} | {kb / 1000:.0f} MB | ≤ 200 MB {verdict(kb <= 200_000)} |" for name, kb in found.peak_kb.items()]
     return "\n".join(lines) + "\n"
 
 

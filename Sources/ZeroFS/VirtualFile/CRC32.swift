@@ -1,12 +1,14 @@
+import CIsal
 import CZlib
 
-/// The checksum of zip records and of manifests: CRC-32 as zip, gzip and Python's `zlib.crc32` have it.
+/// The checksum of zip records and of manifests: CRC-32 as zip, gzip and Python's `zlib.crc32` have it. ISA-L goes through bytes
+/// four times as fast as zlib, which alone can join two checksums.
 struct CRC32: Sendable, Equatable {
   private(set) var value: UInt32 = 0
 
   mutating func append(_ bytes: UnsafeRawBufferPointer) {
     let start = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self)
-    value = UInt32(truncatingIfNeeded: crc32_z(UInt(value), start, bytes.count))
+    value = crc32_gzip_refl(value, start, UInt64(bytes.count))
   }
 
   /// The CRC of `count` bytes that follow.
