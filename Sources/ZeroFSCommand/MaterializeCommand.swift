@@ -25,7 +25,9 @@ struct MaterializeCommand: CheckpointCommand {
   var options: CheckpointOptions
 
   @Option(
-    help: ArgumentHelp("Files written at a time. (default: the number of cores)", valueName: "n"))
+    help: ArgumentHelp(
+      "Files written at a time. (default: 4 for each core; of an archive, frames: 1 for each core)",
+      valueName: "n"))
   var jobs: Int?
 
   @Option(
@@ -103,7 +105,8 @@ struct MaterializeCommand: CheckpointCommand {
     if dryRun { return display.plan(summary, bytesPerSecond: try writer.rate(work, sample: 256 << 20)) }
     let progress = Progress(totalBytes: work.data)
     let isComplete = try display.showing(progress) {
-      try writer.write(work, jobs: jobs ?? Workers.cores, progress)
+      // Most of them wait for the disk: each is synced.
+      try writer.write(work, jobs: jobs ?? 4 * Workers.cores, progress)
     }
     display.finish(summary, isComplete: isComplete)
   }
