@@ -1,28 +1,15 @@
 """--deepspeed-version: trees load in the oldest and the newest DeepSpeed that CI has, and are what each saves."""
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-import environment
+from conftest import OLD_DEEPSPEED
 from test_flavor_hf import assert_trains, compare, engines
-
-OLD = "0.16.9"
-
-
-@pytest.fixture(scope="session")
-def old_deepspeed() -> Path:
-    """A second DeepSpeed beside the installed one; torch and the rest are shared."""
-    target = environment.CACHE / f"deepspeed-{OLD}"
-    if not (target / "deepspeed").is_dir():
-        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", target,
-                        f"deepspeed=={OLD}"], check=True)
-    return target
 
 
 @pytest.fixture(scope="module")
-def results(golden: Path, zerofs: Path, old_deepspeed: Path, tmp_path_factory) -> dict[int, tuple[dict, Path, Path]]:
+def results(golden: Path, zerofs: Path, old_deepspeed: dict[str, str],
+            tmp_path_factory) -> dict[int, tuple[dict, Path, Path]]:
     """Stage → what DeepSpeed 0.16 said, what it saved, the mount that it loaded."""
     import contextlib
 
@@ -33,11 +20,9 @@ def results(golden: Path, zerofs: Path, old_deepspeed: Path, tmp_path_factory) -
         for zero in STAGES:
             mountpoint = tmp_path_factory.mktemp("mnt")
             stack.enter_context(mounted(zerofs, hf, mountpoint, "--flavor", "hf", "--dp", 2, "--zero-stage", zero,
-                                        "--deepspeed-version", OLD))
+                                        "--deepspeed-version", OLD_DEEPSPEED))
             cases.append({"hf": str(hf), "zero": zero, "tree": str(mountpoint), "save": str(scratch / f"{zero}")})
-        # Its own cache: an op compiled for the other version doesn't fit.
-        said = engines(cases, scratch, PYTHONPATH=str(old_deepspeed),
-                       TORCH_EXTENSIONS_DIR=str(environment.CACHE / "torch_extensions-old"))
+        said = engines(cases, scratch, **old_deepspeed)
         yield {zero: (result, Path(case["save"]), Path(case["tree"]))
                for zero, case, result in zip(STAGES, cases, said)}
 
@@ -48,6 +33,6 @@ STAGES = [0, 1, 3]
 @pytest.mark.parametrize("zero", STAGES)
 def test_old_deepspeed(zero: int, results, oracle: Path, capsys) -> None:
     result, saved, tree = results[zero]
-    assert result["deepspeed"] == OLD
+    assert result["deepspeed"] == OLD_DEEPSPEED
     assert_trains(result)
     compare(oracle, saved, tree, capsys)
