@@ -93,6 +93,20 @@ def sparse70b() -> Path:
     return made("sparse_llama.py", "llama-3.3-70b", "--model", "llama-3.3-70b")
 
 
+OLD_DEEPSPEED = "0.16.9"
+
+
+@pytest.fixture(scope="session")
+def old_deepspeed() -> dict[str, str]:
+    """The environment of a second DeepSpeed beside the installed one; torch and the rest are shared."""
+    target = CACHE / f"deepspeed-{OLD_DEEPSPEED}"
+    if not (target / "deepspeed").is_dir():
+        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", target,
+                        f"deepspeed=={OLD_DEEPSPEED}"], check=True)
+    # Its own cache: an op compiled for the other version doesn't fit.
+    return {"PYTHONPATH": str(target), "TORCH_EXTENSIONS_DIR": str(CACHE / "torch_extensions-old")}
+
+
 @pytest.fixture
 def tiny(golden: Path, tmp_path: Path) -> Path:
     """A writable copy of the sharded tiny Llama: 8 heads, 4 KV heads, 4 layers, 4 shards."""

@@ -21,5 +21,7 @@ def command_line(oracle: Path, golden: Path, case: dict) -> list[str]:
         options += [f"--{name}", str(case[name])]
     if case.get("no_pipe"):
         options.append("--no-pipe")
+    if "mds" in case:
+        options += ["--mds", case["mds"]]
     words = run.mds_argv(run.options(options), run.hf_cfg(str(hf)), case["tp"] * case["pp"] * case["dp"], "ds.json")
     return words[1:]

@@ -175,7 +175,8 @@ def order_of(zerofs: Path, tmp_path_factory):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("name", FAMILIES)
-def test_known_families_are_as_transformers_makes_them(name: str, variant: str, tmp_path: Path, order_of, mount) -> None:
+def test_known_families_are_as_transformers_makes_them(name: str, variant: str, tmp_path: Path, order_of,
+                                                       mount) -> None:
     """Names, order and values, from files with and without the prefix of the base model, against from_pretrained's and
     against what the program of parameter-order says."""
     from safetensors.torch import load_file, save_file

@@ -1,7 +1,8 @@
 """Real Megatron-DeepSpeed loads the mount and trains from it.
 
-Needs MEGATRON_DEEPSPEED, a checkout of the ALCF fork.
+Needs MEGATRON_DEEPSPEED, a checkout of the ALCF fork, or of upstream before FPDT: mounts are of its flavor.
 """
+import contextlib
 import hashlib
 import json
 import os
@@ -15,12 +16,14 @@ import pytest
 import torch
 
 from environment import CACHE
+from conftest import OLD_DEEPSPEED
 from layouts import options
 from megatron_args import command_line, oracle_module
+from test_golden import assert_equal, compare  # noqa: F401
+from test_resume import OF_THE_RUN, same
 
-pytestmark = pytest.mark.skipif(
-    not os.environ.get("MEGATRON_DEEPSPEED"),
-    reason="MEGATRON_DEEPSPEED names no checkout of argonne-lcf/Megatron-DeepSpeed")
+CHECKOUT = os.environ.get("MEGATRON_DEEPSPEED")
+pytestmark = pytest.mark.skipif(not CHECKOUT, reason="MEGATRON_DEEPSPEED names no checkout of Megatron-DeepSpeed")
 
 CASES = [
     "llama-pipe-tp2pp2dp2-z1-bf16", "llama-pipe-tp1pp1dp2-z1-bf16", "llama-nopipe-tp1pp1dp2-z1-bf16",
@@ -30,9 +33,18 @@ CASES = [
 RELAXED = "--mds=--no-load-rng --override-opt_param-scheduler"  # what a run that did not save the checkpoint needs
 
 
-def python(*arguments: object, cwd: Path | None = None) -> str:
+@pytest.fixture
+def mount(mount):
+    @contextlib.contextmanager
+    def for_the_checkout(hf: Path, *layout: object):
+        with mount(hf, *layout, "--megatron", CHECKOUT) as m:
+            yield m
+    return for_the_checkout
+
+
+def python(*arguments: object, cwd: Path | None = None, **environment: str) -> str:
     done = subprocess.run([sys.executable, "-W", "ignore", *map(str, arguments)],
-                          cwd=cwd, capture_output=True, text=True)
+                          cwd=cwd, capture_output=True, text=True, env=os.environ | environment)
     assert done.returncode == 0, f"{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
     return done.stdout
 
@@ -180,3 +192,48 @@ def test_universal_checkpoint(model: str, golden: Path, oracle: Path, mount, tmp
             assert [r["digest"]["params"] for r in got] == [r["digest"]["params"] for r in wanted]
             assert [r["digest"]["optim"] for r in got] == [r["digest"]["optim"] for r in wanted]
             measured(f"universal {model} {engine} {tp}x{pp}x{dp} ZeRO {zero}: digests equal on {len(got)} ranks")
+
+
+SP = {"mds": "--ds-sequence-parallel-size 2 --global-batch-size 4", "ds": {"train_batch_size": 4}}
+SAVED = {  # "dp" is what MDS's world is made of: with SP 2 half of it are data-parallel ranks
+    "pipe-tp2pp2dp2-z1": {"tp": 2, "pp": 2, "dp": 2, "zero": 1},
+    "nopipe-dp2-z1": {"dp": 2, "zero": 1, "no_pipe": True},
+    "sp2dp2-z1": {"dp": 4, "zero": 1, "no_pipe": True, **SP},
+    "sp2dp2-z3": {"dp": 4, "zero": 3, "no_pipe": True, **SP},
+    "old-pipe-tp2pp2dp2-z1": {"tp": 2, "pp": 2, "dp": 2, "zero": 1, "old": True},
+    "old-pipe-dp2-z0": {"dp": 2, "zero": 0, "old": True},
+    "old-nopipe-dp2-z0": {"dp": 2, "zero": 0, "no_pipe": True, "old": True},
+    "old-nopipe-dp2-z2": {"dp": 2, "zero": 2, "no_pipe": True, "old": True},
+}
+
+
+@pytest.mark.parametrize("name", SAVED)
+def test_is_what_the_checkout_saves(name: str, golden: Path, oracle: Path, mount, compare, old_deepspeed,  # noqa: F811
+                                    tmp_path: Path, monkeypatch) -> None:
+    """Forks, sequence parallelism and an old DeepSpeed: the tree that real MDS saves is the mount, key for key, and MDS
+    loads the mount without extra flags to what it had in memory when it saved."""
+    case = {"hf": "llama_bf16", "tp": 1, "pp": 1, "dtype": "bf16", **SAVED[name]}
+    environment = old_deepspeed if case.get("old") else {}
+    layout = options(case | {"dp": case["dp"] // 2} if "mds" in case else case)
+    layout += ["--deepspeed-version", OLD_DEEPSPEED] if case.get("old") else []
+    mds = [oracle / "mds_run.py", "--hf", golden / "hf/llama_bf16", "--timeout", 600]
+    mds += [word for key in ("tp", "pp", "dp", "zero") for word in (f"--{key}", case[key])]
+    mds += ["--no-pipe"] if case.get("no_pipe") else []
+    mds += [f"--mds={case['mds']}", f"--ds={json.dumps(case['ds'])}"] if "mds" in case else []
+    saved = tmp_path / "saved"
+    python(*mds, "--mode", "save", "--dir", saved, "--out", tmp_path / "saved.json", **environment)
+    words = shlex.join(command_line(oracle, golden, case))
+    with mount(golden / "hf/llama_bf16", *layout, "--train-args", words, "--device", "cpu") as m:
+        assert_equal(compare, saved, m.path, monkeypatch)
+        for file in saved.glob("global_step0/*mp_rank_*model_states.pt"):
+            theirs, ours = (torch.load(tree / file.relative_to(saved), weights_only=False) for tree in (saved, m.path))
+            assert set(theirs) == set(ours)
+            assert same(theirs["rng_state"], ours["rng_state"]) and same(theirs["lr_scheduler"], ours["lr_scheduler"])
+            wanted, got = vars(theirs["args"]), vars(ours["args"])
+            assert list(wanted) == list(got)
+            different = {k for k in wanted.keys() - OF_THE_RUN if not same(wanted[k], got[k])}
+            assert not different, {k: (wanted[k], got[k]) for k in different}
+        python(*mds, "--mode", "load", "--dir", m.path, "--out", tmp_path / "loaded.json", **environment)
+    before, after = (json.loads((tmp_path / f"{n}.json").read_text())["ranks"] for n in ("saved", "loaded"))
+    assert len(before) == case["tp"] * case["pp"] * case["dp"]
+    assert [r["digest"] for r in after] == [r["digest"] for r in before]

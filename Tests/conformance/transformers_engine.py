@@ -64,7 +64,7 @@ def run_case(case: dict) -> dict:
     model = AutoModelForCausalLM.from_pretrained(case["hf"], dtype=torch.bfloat16)
     weights = {name: p.detach().clone() for name, p in model.named_parameters()}
     if case.get("save"):
-        # FP16_UnfusedOptimizer makes a step without gradients when it starts: a rate of 0 keeps weight decay from the masters.
+        # FP16_UnfusedOptimizer makes a step without gradients when it starts, whose weight decay a rate of 0 prevents.
         options = {"lr": 0.0} if case["zero"] == 0 else {}
         engine_of(model, case["zero"], **options).save_checkpoint(case["save"])
     config = AutoConfig.from_pretrained(case["hf"])

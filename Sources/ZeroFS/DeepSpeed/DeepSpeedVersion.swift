@@ -1,5 +1,5 @@
 /// A version of DeepSpeed: what its checkpoints hold and what a load expects. Looked up in DeepSpeed's tags up to 0.19.5 and in
-/// the package of 0.19.8; what changed between these is put down to 0.19.6.
+/// its packages from 0.18.4 to 0.19.8.
 public struct DeepSpeedVersion: Sendable, Comparable, CustomStringConvertible {
   let major: Int
   let minor: Int
@@ -32,13 +32,18 @@ public struct DeepSpeedVersion: Sendable, Comparable, CustomStringConvertible {
   }
 
   /// Model states list the modules with sparse gradients (`sparse_tensor_module_names`).
-  var listsSparseModules: Bool { self < DeepSpeedVersion(0, 19, 6) }
+  var listsSparseModules: Bool { self < DeepSpeedVersion(0, 19, 8) }
 
   /// Model states say how the model is cut (`checkpoint_parallel_dimensions`, #8198).
   var hasParallelDimensions: Bool { self >= DeepSpeedVersion(0, 19, 5) }
 
   /// Stages 1 and 2 may align parameters (`param_alignment_paddings`).
-  var hasAlignmentPaddings: Bool { self >= DeepSpeedVersion(0, 19, 6) }
+  var hasAlignmentPaddings: Bool { self >= DeepSpeedVersion(0, 19, 7) }
+
+  /// `universal_checkpoint_version` (`checkpoint/constants.py`: `UNIVERSAL_CHECKPOINT_VERSION_VALUE`).
+  var universalCheckpointVersion: Double {
+    self >= DeepSpeedVersion(0, 19, 6) ? 0.4 : self >= DeepSpeedVersion(0, 19, 2) ? 0.3 : 0.2
+  }
 
   /// `gradient_clipping` of a configuration that doesn't set it (#8068).
   var gradientClippingDefault: Double { self >= DeepSpeedVersion(0, 19, 3) ? 1 : 0 }

@@ -24,7 +24,10 @@ struct ModelState: Sendable {
     let configuration = settings.configuration.value(layout)
     return .dict(
       engine.members + [
-        ("universal_checkpoint_info", UniversalCheckpointInfo(model).value),
+        (
+          "universal_checkpoint_info",
+          UniversalCheckpointInfo(model, version: settings.deepSpeedVersion).value
+        ),
         ("args", state.arguments(tp: tp, pp: pp, dp: dp, deepSpeedConfiguration: configuration)),
         ("checkpoint_version", .float(3)),
         ("iteration", .int(state.iteration)),

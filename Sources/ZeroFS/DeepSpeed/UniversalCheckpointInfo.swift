@@ -3,7 +3,7 @@
 struct UniversalCheckpointInfo: Sendable {
   let value: PickleValue
 
-  init(_ model: MegatronModel) {
+  init(_ model: MegatronModel, version: DeepSpeedVersion) {
     let isPipeline = model.layout.engine == .pipeline
     let layer = isPipeline ? "\\d+." : "language_model.encoder.layers.\\d+."
     let norm = isPipeline ? "\\d+.weight" : "language_model.encoder.final_layernorm.weight"
@@ -15,7 +15,7 @@ struct UniversalCheckpointInfo: Sendable {
     func strings(_ texts: [String]) -> PickleValue { .list(texts.map { .string($0) }) }
 
     var members: [(String, PickleValue)] = [
-      ("universal_checkpoint_version", .float(0.4)),
+      ("universal_checkpoint_version", .float(version.universalCheckpointVersion)),
       ("original_vocab_size", .int(model.vocabulary.size)),
       ("padded_vocab_size", .int(model.vocabulary.padded)),
       ("vocabulary_parameter_patterns", strings([embedding] + (model.isTied ? [] : [head]))),
