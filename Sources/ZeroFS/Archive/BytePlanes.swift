@@ -2,34 +2,47 @@
 /// weights are alike and their low mantissa bits are noise; apart, each compresses as it can.
 enum BytePlanes {
   static func split(_ elements: [UInt8], width: Int) -> [UInt8] {
-    transpose(elements, rows: elements.count / width, cols: width)
+    guard width == 2 else { return transpose(elements, rows: elements.count / width, cols: width) }
+    let count = elements.count / 2
+    return made(elements) { source, target in
+      // Whole elements, and pointers where indices would be checked for overflow, so that it is vector code.
+      let elements = source.assumingMemoryBound(to: UInt16.self)
+      let high = target + count
+      for i in 0..<count {
+        let element = UInt16(littleEndian: elements[i])
+        target[i] = UInt8(truncatingIfNeeded: element)
+        high[i] = UInt8(truncatingIfNeeded: element >> 8)
+      }
+    }
   }
 
   static func join(_ planes: [UInt8], width: Int) -> [UInt8] {
-    transpose(planes, rows: width, cols: planes.count / width)
+    guard width == 2 else { return transpose(planes, rows: width, cols: planes.count / width) }
+    let count = planes.count / 2
+    return made(planes) { source, target in
+      let low = source.assumingMemoryBound(to: UInt8.self)
+      let high = low + count
+      let elements = UnsafeMutableRawPointer(target).assumingMemoryBound(to: UInt16.self)
+      for i in 0..<count { elements[i] = (UInt16(low[i]) | UInt16(high[i]) << 8).littleEndian }
+    }
   }
 
   /// `[rows, cols]` → `[cols, rows]`.
   private static func transpose(_ bytes: [UInt8], rows: Int, cols: Int) -> [UInt8] {
-    precondition(rows * cols == bytes.count)
     if rows <= 1 || cols <= 1 { return bytes }
-    return [UInt8](unsafeUninitializedCapacity: bytes.count) { target, count in
-      bytes.withUnsafeBufferPointer { source in
-        // The short side innermost and fixed, so that both are vector code.
-        switch (rows, cols) {
-        case (_, 2):
-          for i in 0..<rows {
-            target[i] = source[2 * i]
-            target[rows + i] = source[2 * i + 1]
-          }
-        case (2, _):
-          for i in 0..<cols {
-            target[2 * i] = source[i]
-            target[2 * i + 1] = source[cols + i]
-          }
-        default:
-          for row in 0..<rows { for col in 0..<cols { target[col * rows + row] = source[row * cols + col] } }
-        }
+    return made(bytes) { source, target in
+      let bytes = source.assumingMemoryBound(to: UInt8.self)
+      for row in 0..<rows { for col in 0..<cols { target[col * rows + row] = bytes[row * cols + col] } }
+    }
+  }
+
+  /// As many bytes as there are in `bytes`, which `body` fills; both start where an allocation does.
+  private static func made(
+    _ bytes: [UInt8], _ body: (_ source: UnsafeRawPointer, _ target: UnsafeMutablePointer<UInt8>) -> Void
+  ) -> [UInt8] {
+    [UInt8](unsafeUninitializedCapacity: bytes.count) { target, count in
+      bytes.withUnsafeBytes { source in
+        if let source = source.baseAddress, let target = target.baseAddress { body(source, target) }
       }
       count = bytes.count
     }

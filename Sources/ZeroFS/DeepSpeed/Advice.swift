@@ -75,7 +75,8 @@ extension CheckpointClient {
       return "in the pipeline engine: DeepSpeed from 0.17.7 on can't load its own optimizer state there."
     }
     if !settings.wrapper.isPartitioned && version.countsBFloat16AsZero {
-      return "without the pipeline engine: DeepSpeed 0.17.6 to 0.18.4 save no optimizer state there, so that the first "
+      return
+        "without the pipeline engine: DeepSpeed 0.17.6 to 0.18.4 save no optimizer state there, so that the first "
         + "step goes from random weights."
     }
     return nil
