@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import environment  # noqa: F401  ninja, and where its ops are kept
 from mounting import mounted
 
 TP, PP, STEPS = 1, 1, 4
@@ -24,13 +25,13 @@ class Way:
     seconds: float
     peak_mb: float
     written_mb: float
-    losses: list[float]
+    losses: list[float] | str  # or why training failed
 
 
 def compare(binary: Path, scratch: Path, hf: Path, oracle: Path) -> tuple[list[float], list[Way]]:
-    """The losses of a run that starts from the same weights without any checkpoint, and the two ways."""
-    def run(name: str, *options: object) -> tuple[float, float, list[float]]:
-        """Wall seconds, peak MB of any of its processes, losses."""
+    """The losses of a run that starts from the same weights without any checkpoint, and the ways."""
+    def run(name: str, *options: object) -> tuple[float, float, list[float] | str]:
+        """Wall seconds, peak MB of any of its processes, losses, or the last line of a run that failed."""
         out, log = scratch / f"{name}.json", scratch / f"{name}.log"
         command = [sys.executable, oracle / "mds_run.py", "--hf", hf, "--tp", TP, "--pp", PP, "--out", out,
                    "--quiet", "--timeout", 900, *options]
@@ -39,21 +40,30 @@ def compare(binary: Path, scratch: Path, hf: Path, oracle: Path) -> tuple[list[f
             process = subprocess.Popen([*map(str, command)], stdout=file, stderr=subprocess.STDOUT)
             _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 0, f"mds_run.py failed:\n{log.read_text()[-2000:]}"
-        ranks = json.loads(out.read_text())
-        return time.perf_counter() - start, usage.ru_maxrss / 1000, _losses(ranks)
+        seconds, peak = time.perf_counter() - start, usage.ru_maxrss / 1000
+        if process.returncode != 0:
+            return seconds, peak, log.read_text().strip().splitlines()[-1].partition("FAIL ")[2] or "failed"
+        return seconds, peak, _losses(json.loads(out.read_text()))
+
+    def needed(result: tuple[float, float, list[float] | str]) -> tuple[float, float, list[float] | str]:
+        assert not isinstance(result[2], str), f"mds_run.py failed: {result[2]}"
+        return result
 
     converted, unused = scratch / "converted", scratch / "unused"
-    seconds, peak, _ = run("convert", "--mode", "save", "--no-client-optimizer", "--after-init", "--dir", converted)
-    written = sum(file.stat().st_size for file in converted.rglob("*") if file.is_file())
+    seconds, peak, _ = needed(run("convert", "--mode", "save", "--no-client-optimizer", "--after-init", "--dir", converted))
+    written = sum(file.stat().st_size for file in converted.rglob("*") if file.is_file()) / 1e6
     train = ("--mode", "train", "--steps", STEPS, "--dir")
-    ways = [Way("MDS's converter", seconds, peak, written / 1e6, run("train-converted", *train, converted)[2])]
+    ways = [Way(f"MDS's converter, {how}", seconds, peak, written, run(f"train-{number}", *train, converted, *options)[2])
+            for number, (how, options) in enumerate([
+                ("full load", []), ("full load without a scheduler", ["--no-client-optimizer"]),
+                ("`--finetune`", ["--finetune"])])]
     mountpoint = scratch / "mount-smollm2"
     mountpoint.mkdir(exist_ok=True)
     with mounted(binary, hf, mountpoint, "--tp", TP, "--pp", PP, "--device", "cpu") as m:
-        losses = run("train-mounted", *train, mountpoint)[2]
-        ways.append(Way("zerofs mount", m.seconds, m.rss_anon_kb() / 1000, m.bytes_written() / 1e6, losses))
-    _, _, reference = run("reference", "--mode", "save", "--steps", STEPS, "--dir", unused)
+        for number, (how, options) in enumerate([("full load", []), ("`--finetune`", ["--finetune"])]):
+            losses = run(f"train-mounted-{number}", *train, mountpoint, *options)[2]
+            ways.append(Way(f"zerofs mount, {how}", m.seconds, m.rss_anon_kb() / 1000, m.bytes_written() / 1e6, losses))
+    _, _, reference = needed(run("reference", "--mode", "save", "--steps", STEPS, "--dir", unused))
     return reference, ways
 
 

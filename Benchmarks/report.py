@@ -114,8 +114,8 @@ CONVERTER = "## Against Megatron-DeepSpeed's converter"
 
 
 def converter(reference: list[float], ways: list[Way]) -> str:
-    def numbers(losses: list[float]) -> str:
-        return " ".join(f"{loss:.4f}" for loss in losses)
+    def numbers(losses: list[float] | str) -> str:
+        return losses if isinstance(losses, str) else " ".join(f"{loss:.4f}" for loss in losses)
 
     lines = [
         f"{CONVERTER}\n",
@@ -124,8 +124,8 @@ def converter(reference: list[float], ways: list[Way]) -> str:
         f"{STEPS} steps. A run that starts from the same weights without a checkpoint has {numbers(reference)}.\n",
         "| | wall time | peak memory | written | training loss, step by step | goes right |", "|---|---|---|---|---|---|"]
     for way in ways:
-        right = len(way.losses) == len(reference) and all(
-            abs(loss - wanted) < 0.02 for loss, wanted in zip(way.losses, reference))
+        right = not isinstance(way.losses, str) and all(
+            abs(loss - wanted) < 0.02 for loss, wanted in zip(way.losses, reference, strict=True))
         lines.append(f"| {way.title} | {way.seconds:.3g} s | {way.peak_mb:.0f} MB | {way.written_mb:.0f} MB "
                      f"| {numbers(way.losses)} | {verdict(right)} |")
     return "\n".join(lines) + "\n"
