@@ -168,7 +168,7 @@ def test_reports(golden: Path, zerofs: Path, tiny: Path, mount) -> None:
     with mount(tiny, "--tp", 2) as m:
         control = m.path / ".zerofs"
         assert set(os.listdir(m.path)) == ROOT, ".zerofs is not listed"
-        assert sorted(os.listdir(control)) == ["log", "plan.json", "source.json", "version"]
+        assert sorted(os.listdir(control)) == ["log", "origin.json", "plan.json", "source.json", "version"]
         assert stat.S_ISDIR(os.stat(control).st_mode)
         for name in os.listdir(control):
             text = (control / name).read_bytes()
