@@ -120,7 +120,7 @@ def test_golden_tree_agrees(name: str, golden: Path, verify) -> None:
     assert int(counts[2]) == len(files)
     weights = 0
     for path in files:
-        found = loaded(path)
+        found = {name: tensor for name, tensor in loaded(path).items() if tensor.numel()}  # at ZeRO 3 only in the masters
         if path.name.endswith("optim_states.pt"):
             masters = [name for name in found if re.search(r"single_partition_of_fp32|fp32_flat_groups|fp32_groups", name)]
             weights += len(masters) if CASES[name]["zero"] else 0

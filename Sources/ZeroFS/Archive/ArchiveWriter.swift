@@ -110,7 +110,7 @@ public struct ArchiveWriter: Sendable {
     }
     let directory = TargetFile.split(path).directory
     var space = statvfs()
-    if statvfs(directory.isEmpty ? "." : String(directory), &space) == 0 {
+    if statvfs(directory.isEmpty ? "." : String(directory), &space) == 0, space.f_blocks > 0 {
       let (free, needed) = (Int(space.f_bavail) * Int(space.f_frsize), try estimate().bytes)
       guard needed <= free else {
         throw TargetError.tooSmall(path: path, neededBytes: needed, freeBytes: free)

@@ -68,7 +68,8 @@ public struct TreeWriter: Sendable {
     }
     let work = Work(items: share.items(of: items, bytes: \.data, name: \.entry.path))
     var space = statvfs()
-    if statvfs(existingRoot, &space) == 0 {
+    // No blocks at all: a file system that can't say.
+    if statvfs(existingRoot, &space) == 0, space.f_blocks > 0 {
       let free = Int(space.f_bavail) * Int(space.f_frsize)
       guard work.missingData <= free else {
         throw .tooSmall(path: root, neededBytes: work.missingData, freeBytes: free)
