@@ -170,7 +170,8 @@ def test_in_the_way(tiny: Path, zerofs: Path, tmp_path: Path, happens) -> None:
 
 def test_other_layout_is_in_the_way(archive: Path, golden: Path, zerofs: Path) -> None:
     before = archive.read_bytes()
-    assert_refused(run(zerofs, "materialize", golden / "hf/llama_bf16", archive, "--compress", "zstd"), TARGET, "llama.zarc")
+    done = run(zerofs, "materialize", golden / "hf/llama_bf16", archive, "--compress", "zstd")
+    assert_refused(done, TARGET, "llama.zarc")
     assert archive.read_bytes() == before
 
 
@@ -204,7 +205,8 @@ def test_disk_full_and_unwritable(golden: Path, zerofs: Path, tmp_path: Path) ->
     hf, top = golden / "hf/llama_bf16", tmp_path / "tmpfs"
     assert_refused(run(zerofs, "materialize", hf, tmp_path / "a/x.zarc", "--compress", "zstd"), TARGET, "No such file")
     top.mkdir()
-    for size, word in (("200k", "has 204.8 kB free"), ("300k", "No space left")):  # the estimate leaves out small things
+    # The estimate leaves out small things.
+    for size, word in (("200k", "has 204.8 kB free"), ("300k", "No space left")):
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", top], check=True)
         try:
             done = run(zerofs, "materialize", hf, top / "x.zarc", "--compress", "zstd")

@@ -1,4 +1,4 @@
-"""Files of `zerofs materialize`: what the mount serves with exact checksums, whatever stops it and however many write."""
+"""Files of `zerofs materialize`: the mount's with exact checksums, whatever stops it and however many write."""
 import contextlib
 import json
 import os
@@ -118,7 +118,8 @@ def test_chosen_files_and_then_the_rest(llama: Path, tmp_path: Path, zerofs: Pat
     assert tree(out) == tree(whole) and manifest(out) == manifest(whole)
     assert all((out / name).stat().st_ino == inode for name, inode in inodes.items())
     before = tree(out)
-    assert_refused(run(zerofs, "materialize", llama, out, *ZEROS, "--files", "layer_01*"), LAYOUT, r"layer_01\*", "plan")
+    done = run(zerofs, "materialize", llama, out, *ZEROS, "--files", "layer_01*")
+    assert_refused(done, LAYOUT, r"layer_01\*", "plan")
     assert tree(out) == before
 
 
@@ -290,7 +291,8 @@ def tmpfs(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 
 def test_too_small(llama: Path, tmpfs, zerofs: Path, materialize) -> None:
     top = tmpfs("size=1m")
-    assert_refused(run(zerofs, "materialize", llama, top / "out", *ZEROS), FULL, "1.4 MB", "1.0 MB free", "mount instead")
+    done = run(zerofs, "materialize", llama, top / "out", *ZEROS)
+    assert_refused(done, FULL, "1.4 MB", "1.0 MB free", "mount instead")
     assert not list(top.iterdir())
     tmpfs("size=2m")  # less than the tree, whose holes take no room
     assert materialize(llama, top / "out", *ZEROS)["bytes"] > 3_000_000
@@ -337,6 +339,14 @@ def partial_file(pid: int) -> str | None:
     return None
 
 
+def killed_while_writing(pid: int) -> bool:
+    """Kills a process if it is in the middle of a file of the checkpoint."""
+    os.kill(pid, signal.SIGSTOP)
+    is_writing = "global_step0" in (partial_file(pid) or "")
+    os.kill(pid, signal.SIGKILL if is_writing else signal.SIGCONT)
+    return is_writing
+
+
 @pytest.fixture(scope="module")
 def smollm2_tree(zerofs: Path, smollm2: Path, tmp_path_factory) -> Path:
     """SmolLM2 for four data-parallel ranks, written by one process that was killed twice and went on."""
@@ -345,8 +355,7 @@ def smollm2_tree(zerofs: Path, smollm2: Path, tmp_path_factory) -> Path:
     kept: dict[str, int] = {}
     for count in (2, 9):
         process = subprocess.Popen(command)
-        assert wait_until(lambda: len(list(out.rglob("*.pt"))) >= count and partial_file(process.pid), 60)
-        process.kill()
+        assert wait_until(lambda: len(list(out.rglob("*.pt"))) >= count and killed_while_writing(process.pid), 60)
         assert process.wait() == -signal.SIGKILL
         assert any(name.endswith(".zerofs-partial") for name in leftovers(out))
         assert not (out / MANIFEST).exists()
@@ -386,13 +395,7 @@ def test_four_processes_of_which_one_is_killed(smollm2_tree: Path, smollm2: Path
     shell = ["sh", "-c", '"$@" || echo $PMI_RANK: $?', "sh"]
     command = ["mpiexec", "-n", "4", *shell, zerofs, "materialize", smollm2, out, *map(str, SMOLLM2)]
     mpiexec = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    victim: list[int] = []
-
-    def is_writing() -> bool:
-        victim[:] = [pid] if (pid := started_by_mpiexec(2)) else []
-        return bool(victim) and "global_step0" in (partial_file(victim[0]) or "")
-    assert wait_until(is_writing, 60)
-    os.kill(victim[0], signal.SIGKILL)
+    assert wait_until(lambda: (pid := started_by_mpiexec(2)) and killed_while_writing(pid), 60)
     said, _ = mpiexec.communicate(timeout=120)
     assert said.split() == ["2:", "137"]
     parts = [f".zerofs-manifest.{rank}-of-4.json" for rank in (0, 1, 3)]
@@ -484,7 +487,7 @@ def test_two_runs_of_one_share(slow: Path, tmp_path: Path, zerofs: Path) -> None
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         assert wait_until(lambda: partial_file(process.pid), 30)
-        assert_refused(run(zerofs, "materialize", slow, out, "--files", "global_step0/layer_03*"), BUSY, "another zerofs")
+        assert_refused(run(*command), BUSY, "another zerofs")
         assert partial_file(process.pid), "the first one goes on"
     finally:
         process.kill()
