@@ -1,3 +1,4 @@
+import CZlib
 import Foundation
 import Synchronization
 
@@ -53,6 +54,28 @@ extension VirtualFile {
     gather.forEachPiece { bytes += $0 }
     return bytes
   }
+}
+
+/// All of a file as `materialize` writes it, with its checksum and where its holes are.
+func sequential(_ file: VirtualFile) throws(ReadError) -> (
+  bytes: [UInt8], checksum: CRC32, holes: [Range<Int>]
+) {
+  var (bytes, holes): ([UInt8], [Range<Int>]) = ([], [])
+  var reader = SequentialReader(file)
+  while case let start = reader.position, let part = try reader.next() {
+    switch part {
+    case .bytes(let part): bytes += part
+    case .zeros(let count):
+      bytes += repeatElement(0, count: count)
+      holes.append(start..<bytes.count)
+    }
+  }
+  return (bytes, reader.checksum, holes)
+}
+
+/// zlib's own CRC-32.
+func zlibChecksum(_ bytes: some Sequence<UInt8>) -> UInt32 {
+  UInt32(Array(bytes).withUnsafeBufferPointer { crc32_z(0, $0.baseAddress, $0.count) })
 }
 
 extension TensorExpression {

@@ -102,7 +102,7 @@ public struct ArchiveWriter: Sendable {
     var status = stat()
     if lstat(path, &status) == 0 {
       guard let archive = try? ModelArchive(path: path), archive.manifest.origin.agrees(with: origin),
-        try archive.damage(progress).isEmpty
+        try inputs.allSatisfy({ try archive.holds($0.file, as: $0.name, progress) })
       else {
         throw TargetError.inTheWay(path: path, why: "is there, and isn't the archive that would be written")
       }
@@ -110,7 +110,7 @@ public struct ArchiveWriter: Sendable {
     }
     let directory = TargetFile.split(path).directory
     var space = statvfs()
-    if statvfs(directory.isEmpty ? "." : String(directory), &space) == 0 {
+    if statvfs(directory.isEmpty ? "." : String(directory), &space) == 0, space.f_blocks > 0 {
       let (free, needed) = (Int(space.f_bavail) * Int(space.f_frsize), try estimate().bytes)
       guard needed <= free else {
         throw TargetError.tooSmall(path: path, neededBytes: needed, freeBytes: free)
@@ -124,7 +124,7 @@ public struct ArchiveWriter: Sendable {
   /// - Returns: its size in bytes.
   /// - Throws: `TargetError`, `ReadError`; what was written is removed then.
   public func write(jobs: Int, _ progress: Progress) throws -> Int {
-    let target = TargetFile(path: path, isExecutable: false)
+    let target = TargetFile(path)
     return try target.replacing { descriptor in
       let output = Output(descriptor, path: target.partialPath)
       let queue = Mutex((next: 0, pending: [Chunk](), input: -1, error: (any Error)?.none))
@@ -151,8 +151,8 @@ public struct ArchiveWriter: Sendable {
         }
       }
       if let error = queue.withLock({ $0.error }) { throw error }
-      return try output.finish(
-        last: FrameCompressor(level: level).compress(manifest(output)), manifest(output).count)
+      let last = manifest(output)
+      return try output.finish(last: FrameCompressor(level: level).compress(last), last.count)
     }
   }
 

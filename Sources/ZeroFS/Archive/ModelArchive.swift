@@ -26,6 +26,9 @@ public final class ModelArchive: ModelFiles {
     guard table.count > 0 else { throw ArchiveError.malformed(path: path, why: "it holds nothing") }
     let last = try ModelArchive.decompress(table.count - 1, of: file, table)
     manifest = try ModelArchive.manifest(last, path)
+    guard (1...ModelArchive.longestFrame).contains(manifest.frameSize) else {
+      throw ArchiveError.malformed(path: path, why: "its frames have \(manifest.frameSize) bytes")
+    }
     for member in manifest.members { try check(member) }
   }
 
@@ -38,32 +41,24 @@ public final class ModelArchive: ModelFiles {
     return ArchivedFile(self, member)
   }
 
-  /// Members whose bytes aren't those that were archived. Reads all of the archive.
+  /// Whether the member `name` is `file`, byte for byte.
   ///
-  /// - Throws: `ReadError` where the file can't be read, or isn't what it was when it was opened.
-  func damage(_ progress: Progress) throws -> [ReadError] {
-    var found: [ReadError] = []
-    for member in manifest.members {
-      var checksum = CRC32()
+  /// - Throws: `ReadError` where either can't be read, or isn't what it was when it was opened.
+  func holds(_ file: any StoredFile, as name: String, _ progress: Progress) throws -> Bool {
+    guard holds(name), case let member = try open(name), member.size == file.size else { return false }
+    for start in stride(from: 0, to: file.size, by: manifest.frameSize) {
+      let window = start..<min(start + manifest.frameSize, file.size)
       do throws(ReadError) {
-        var start = 0
-        while start < member.size {
-          let bytes = try open(member.name).bytes(start..<min(start + manifest.frameSize, member.size))
-          bytes.withUnsafeBytes { checksum.append($0) }
-          start += bytes.count
-        }
-        try file.verify()
+        if try member.bytes(window) != file.bytes(window) { return false }
       } catch {
         guard case .damaged = error else { throw error }
-        found.append(error)
-        continue
+        return false
       }
-      try progress.advance(member.size)
-      if checksum.hexadecimal != member.crc32 {
-        found.append(.damaged(path: "\(path)/\(member.name)", offset: 0))
-      }
+      try progress.advance(window.count)
     }
-    return found
+    try member.verify()
+    try file.verify()
+    return true
   }
 
   /// Fills `buffer` with bytes of a member.
@@ -144,7 +139,7 @@ public final class ModelArchive: ModelFiles {
       throw malformed("its last member isn't \(Manifest.name)")
     }
     let digits = String(decoding: last[124..<135], as: UTF8.self)
-    guard let size = Int(digits, radix: 8), size <= last.count - TarHeader.blockCount else {
+    guard let size = Int(digits, radix: 8), size >= 0, size <= last.count - TarHeader.blockCount else {
       throw malformed("the size of its manifest is \(digits)")
     }
     do {
@@ -166,13 +161,16 @@ public final class ModelArchive: ModelFiles {
       guard table.decompressed[first] == start, table.decompressed[last + 1] == start + part.size else {
         throw malformed("doesn't start and end with a frame")
       }
-      for frame in first...last
-      where !(table.decompressed[frame + 1] - table.decompressed[frame]).isMultiple(of: part.width) {
-        throw malformed("has an element in two frames")
+      for frame in first...last {
+        let count = table.decompressed[frame + 1] - table.decompressed[frame]
+        guard count == manifest.frameSize || frame == last && count < manifest.frameSize else {
+          throw malformed("has a frame of \(count) bytes")
+        }
+        guard count.isMultiple(of: part.width) else { throw malformed("has an element in two frames") }
       }
       start += part.size
     }
-    guard start == member.offset + member.size else {
+    guard start - member.offset == member.size else {
       throw malformed("has \(member.size) bytes and parts of \(start - member.offset)")
     }
   }

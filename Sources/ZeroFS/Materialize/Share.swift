@@ -32,10 +32,11 @@ public struct Share: Sendable, Equatable {
   }
 
   private static let slurmSizes = ["SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"]
-  /// HPE Cray PALS, PMI (MPICH, Intel MPI), Slurm, Open MPI.
+  /// HPE Cray PALS, PMI (MPICH, Intel MPI), Open MPI, Slurm. Under Slurm Open MPI's mpirun starts a daemon on each node with
+  /// srun, whose variables the processes inherit: Slurm comes last.
   private static let launchers = [
-    ("PALS_RANKID", ["PALS_SIZE", "PMI_SIZE"]), ("PMI_RANK", ["PMI_SIZE"]), ("SLURM_PROCID", slurmSizes),
-    ("OMPI_COMM_WORLD_RANK", ["OMPI_COMM_WORLD_SIZE"]),
+    ("PALS_RANKID", ["PALS_SIZE", "PMI_SIZE"]), ("PMI_RANK", ["PMI_SIZE"]),
+    ("OMPI_COMM_WORLD_RANK", ["OMPI_COMM_WORLD_SIZE"]), ("SLURM_PROCID", slurmSizes),
   ]
 
   /// The items of this share: each, from the largest on, goes to the process with the least so far, so that each process comes

@@ -4,13 +4,17 @@ import Glibc
 struct TargetFile {
   let path: String
   let isExecutable: Bool
+  /// What the file is called until it is whole.
+  let partialPath: String
 
-  /// What a file is called until it is whole.
-  var partialPath: String {
-    let (directory, name) = TargetFile.split(path)
-    return directory + "." + name + TargetFile.partialSuffix
-  }
   static let partialSuffix = ".zerofs-partial"
+
+  /// - Parameter partialName: without the suffix; the file's own name with a dot in front, if it isn't given.
+  init(_ path: String, isExecutable: Bool = false, partialName: String? = nil) {
+    (self.path, self.isExecutable) = (path, isExecutable)
+    let (directory, name) = TargetFile.split(path)
+    partialPath = directory + (partialName ?? ".\(name)") + TargetFile.partialSuffix
+  }
 
   /// Writes all of `file`. Runs of zeros become holes.
   ///
@@ -30,6 +34,11 @@ struct TargetFile {
     defer { close(descriptor) }
     // A file system without locks can't tell; it takes two runs of one share to need it.
     if flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK {
+      throw TargetError.busy(path: path)
+    }
+    // Between the two calls the other run may have finished, and what was opened here is its file.
+    var (opened, named) = (stat(), stat())
+    guard fstat(descriptor, &opened) == 0, stat(partial, &named) == 0, opened.st_ino == named.st_ino else {
       throw TargetError.busy(path: path)
     }
     do {

@@ -13,6 +13,8 @@ public struct TreeWriter: Sendable {
   public init(
     _ tree: FileTree, to root: String, origin: Manifest.Origin, share: Share = .whole, patterns: [String] = []
   ) {
+    var root = root
+    while root.count > 1 && root.hasSuffix("/") { root.removeLast() }
     (self.tree, self.root, self.origin) = (tree, root, origin)
     (self.share, self.patterns) = (share, patterns)
   }
@@ -25,6 +27,8 @@ public struct TreeWriter: Sendable {
     let data: Int
     /// Whether something is there under its name.
     let exists: Bool
+    /// Bytes on disk that a killed run left, which are written over.
+    let remains: Int
   }
 
   /// What there is to do, largest first.
@@ -36,7 +40,7 @@ public struct TreeWriter: Sendable {
     public var data: Int { items.reduce(0) { $0 + $1.data } }
     /// Files that an earlier run finished.
     public var existing: Int { items.count { $0.exists } }
-    var missingData: Int { items.reduce(0) { $0 + ($1.exists ? 0 : $1.data) } }
+    var missingData: Int { items.reduce(0) { $0 + ($1.exists ? 0 : max(0, $1.data - $1.remains)) } }
   }
 
   /// Looks at the target before anything is written to it.
@@ -58,11 +62,14 @@ public struct TreeWriter: Sendable {
       if exists, status.st_mode & S_IFMT != S_IFREG || Int(status.st_size) != file.count {
         throw .inTheWay(path: path(entry), why: "is not the \(file.count) bytes that would be written")
       }
-      items.append(Item(entry: entry, size: file.count, data: file.dataBytes, exists: exists))
+      let remains = lstat(target(entry).partialPath, &status) == 0 ? Int(status.st_blocks) * 512 : 0
+      items.append(
+        Item(entry: entry, size: file.count, data: file.dataBytes, exists: exists, remains: remains))
     }
     let work = Work(items: share.items(of: items, bytes: \.data, name: \.entry.path))
     var space = statvfs()
-    if statvfs(existingRoot, &space) == 0 {
+    // No blocks at all: a file system that can't say.
+    if statvfs(existingRoot, &space) == 0, space.f_blocks > 0 {
       let free = Int(space.f_bavail) * Int(space.f_frsize)
       guard work.missingData <= free else {
         throw .tooSmall(path: root, neededBytes: work.missingData, freeBytes: free)
@@ -79,7 +86,7 @@ public struct TreeWriter: Sendable {
     try makeDirectories(work)
     let files = try Workers.run(jobs, work.items, progress) { item in
       let file = item.entry.file()
-      let target = TargetFile(path: path(item.entry), isExecutable: item.entry.isExecutable)
+      let target = target(item.entry)
       let checksum =
         item.exists ? try target.checksum(ifEqual: file, progress) : try target.write(file, progress)
       guard let checksum else {
@@ -87,7 +94,7 @@ public struct TreeWriter: Sendable {
       }
       return Manifest.File(path: item.entry.path, size: item.size, checksum: checksum)
     }
-    for directory in directories(work) { try sync(directory) }
+    for directory in directories(of: work.items.map(\.entry)) { try sync(directory) }
     return try finish(files)
   }
 
@@ -117,6 +124,10 @@ public struct TreeWriter: Sendable {
   // MARK: the directory
 
   private func path(_ entry: FileTree.Entry) -> String { "\(root)/\(entry.path)" }
+
+  private func target(_ entry: FileTree.Entry) -> TargetFile {
+    TargetFile(path(entry), isExecutable: entry.isExecutable)
+  }
 
   private static func matches(_ path: String, _ pattern: String) -> Bool { fnmatch(pattern, path, 0) == 0 }
 
@@ -148,56 +159,53 @@ public struct TreeWriter: Sendable {
         )
       }
     }
-    var known: Set<String> = []
-    for entry in tree.entries {
-      var parent = ""
-      for component in entry.path.split(separator: "/").dropLast() {
-        parent += component
-        known.insert(parent)
-        parent += "/"
-      }
-      known.insert(entry.path)
-      known.insert(TargetFile(path: entry.path, isExecutable: false).partialPath)
-    }
-    try checkDirectory("", known)
+    let files = tree.entries.flatMap { [path($0), target($0).partialPath] }
+    try checkDirectory(root, files: Set(files), directories: Set(directories(of: tree.entries)))
   }
 
-  private func checkDirectory(_ path: String, _ known: Set<String>) throws(TargetError) {
-    let full = path.isEmpty ? root : "\(root)/\(path)"
-    guard let directory = opendir(full) else { throw .unwritable(path: full, errno: errno) }
+  private func checkDirectory(_ path: String, files: Set<String>, directories: Set<String>)
+    throws(TargetError)
+  {
+    for name in try Self.names(in: path) where path != root || !Self.isManifest(name) {
+      let child = "\(path)/\(name)"
+      var status = stat()
+      let isDirectory = stat(child, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+      guard (isDirectory ? directories : files).contains(child) else {
+        throw .inTheWay(path: child, why: "does not belong to this checkpoint")
+      }
+      if isDirectory { try checkDirectory(child, files: files, directories: directories) }
+    }
+  }
+
+  private static func names(in path: String) throws(TargetError) -> [String] {
+    guard let directory = opendir(path) else { throw .unwritable(path: path, errno: errno) }
     defer { closedir(directory) }
+    var names: [String] = []
     while let entry = readdir(directory) {
       let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
         String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
       }
-      if name == "." || name == ".." { continue }
-      let child = path.isEmpty ? name : "\(path)/\(name)"
-      if path.isEmpty && Self.isManifest(name) { continue }
-      guard known.contains(child) else {
-        throw .inTheWay(path: "\(root)/\(child)", why: "does not belong to this checkpoint")
-      }
-      var status = stat()
-      if lstat("\(root)/\(child)", &status) == 0, status.st_mode & S_IFMT == S_IFDIR {
-        try checkDirectory(child, known)
-      }
+      if name != "." && name != ".." { names.append(name) }
     }
+    return names
   }
 
-  private func directories(_ work: Work) -> [String] {
-    var all: Set<String> = [""]
-    for item in work.items {
-      var parent = ""
-      for component in item.entry.path.split(separator: "/").dropLast() {
+  /// The root and all below it that `entries` are in; each comes before what is in it.
+  private func directories(of entries: [FileTree.Entry]) -> [String] {
+    var all: Set<String> = [root]
+    for entry in entries {
+      var parent = root
+      for component in entry.path.split(separator: "/").dropLast() {
         parent += "/\(component)"
         all.insert(parent)
       }
     }
-    // A directory comes before what is in it.
-    return all.sorted().map { root + $0 }
+    return all.sorted()
   }
 
   private func makeDirectories(_ work: Work) throws(TargetError) {
-    for directory in directories(work) where mkdir(directory, 0o777) != 0 && errno != EEXIST {
+    for directory in directories(of: work.items.map(\.entry))
+    where mkdir(directory, 0o777) != 0 && errno != EEXIST {
       throw TargetError(directory, errno: errno)
     }
   }
@@ -216,7 +224,6 @@ public struct TreeWriter: Sendable {
 
   private static func isManifest(_ name: String) -> Bool {
     name == Manifest.name || name.hasPrefix(partPrefix)
-      || name == TargetFile(path: Manifest.name, isExecutable: false).partialPath
   }
 
   private func partName(_ share: Share) -> String { "\(Self.partPrefix)\(share.rank)-of-\(share.world).json" }
@@ -225,6 +232,8 @@ public struct TreeWriter: Sendable {
   private func finish(_ files: [Manifest.File]) throws -> Bool {
     if share.world == 1 {
       try write(Manifest(origin: origin, files: try joined(files)), Manifest.name)
+      // Of killed runs that shared the work in another way.
+      for name in try Self.names(in: root) where name.hasPrefix(Self.partPrefix) { unlink("\(root)/\(name)") }
       return true
     }
     try write(Manifest(origin: origin, files: files), partName(share))
@@ -253,7 +262,8 @@ public struct TreeWriter: Sendable {
   }
 
   private func write(_ manifest: Manifest, _ name: String) throws {
-    let target = TargetFile(path: "\(root)/\(name)", isExecutable: false)
+    // Several shares may join theirs at once: each under a name of its own.
+    let target = TargetFile("\(root)/\(name)", partialName: partName(share))
     _ = try target.write(manifest.file, Progress(totalBytes: manifest.file.count))
     try sync(root)
   }

@@ -22,7 +22,10 @@ public struct ArchiveVerifier: Sendable {
     _ member: ArchiveManifest.Member, _ model: (any ModelFiles)?, _ progress: Progress
   ) throws -> [Finding] {
     let file = try archive.open(member.name)
-    let other = try model.map { try $0.open(member.name) }
+    let other: (any StoredFile)?
+    do throws(ReadError) { other = try model?.open(member.name) } catch {
+      return [Finding(member.name, "is not in the model (\(error.reason))")]
+    }
     if let other, other.size != file.size {
       return [Finding(member.name, "has \(file.size) bytes instead of \(other.size)")]
     }

@@ -42,25 +42,30 @@ public struct TreeVerifier: Sendable {
   private func verify(_ entry: FileTree.Entry, _ strictness: Strictness, _ progress: Progress) throws
     -> Report
   {
+    let isTensors = entry.path.hasSuffix(".pt")
+    if strictness == .tensors && !isTensors { return Report() }
     var report = Report(files: 1)
     let expected = entry.file()
     let actual: SourceFile
     do throws(ReadError) { actual = try SourceFile(path: "\(root)/\(entry.path)") } catch {
-      if strictness == .tensors && !entry.path.hasSuffix(".pt") { return Report() }
       report.findings.append(Finding(entry.path, "is missing (\(error.reason))"))
       return report
     }
-    let isTensors = entry.path.hasSuffix(".pt")
-    let difference = try firstDifference(expected, actual, progress)
-    if difference == nil && (strictness == .bytes || !isTensors) { return report }
-    if !isTensors {
-      if strictness == .bytes { report.findings.append(Finding(entry.path, difference ?? "")) }
-      return report
+    var difference: String?
+    switch strictness {
+    case .bytes:
+      difference = try firstDifference(expected, actual, progress)
+      guard let difference else { return report }
+      if !isTensors || actual.size != expected.count {
+        report.findings.append(Finding(entry.path, difference))
+        return report
+      }
+    case .tensors: try progress.advance(expected.dataBytes)
     }
     let comparison = try TensorComparison(expected, actual, path: entry.path, padding: strictness == .bytes)
     report.agreeingTensors = comparison.agreeing
     report.findings = comparison.findings
-    if strictness == .bytes, report.findings.isEmpty, let difference {
+    if report.findings.isEmpty, let difference {
       report.findings.append(Finding(entry.path, "\(difference), outside of tensors of the model"))
     }
     return report

@@ -118,7 +118,7 @@ struct SequentialReader: ~Copyable {
     var current: (start: Int, end: Int)?
     return zip(places, places.dropFirst()).map { start, end in
       if let known = current, known.end <= start { current = nil }
-      if let until = covered[start] { current = (start, until) }
+      if let until = covered[start], until > start { current = (start, until) }
       return Step(end: end, kind: kinds[start] ?? .data, covered: current?.start)
     }
   }

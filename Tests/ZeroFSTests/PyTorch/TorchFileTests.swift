@@ -8,7 +8,7 @@ import Testing
   }
 
   private static func archive(_ value: PickleValue) throws -> [UInt8] {
-    try TorchArchive(value, name: "x").file(checksums: { _ in 7 }).bytes()
+    try sequential(TorchArchive(value, name: "x").file()).bytes
   }
 
   private static let everyKind = PickleValue.dict([
@@ -40,7 +40,7 @@ import Testing
         "x/data/2",
         "x/version", "x/.data/serialization_id",
       ])
-    #expect(file.records.allSatisfy { $0.crc == 7 })
+    #expect(file.records.allSatisfy { $0.crc == zlibChecksum(bytes[$0.bytes]) })
     #expect(bytes[file.records[3].bytes].elementsEqual("little".utf8))
   }
 

@@ -1,0 +1,51 @@
+import Foundation
+import Testing
+
+@testable import ZeroFS
+
+@Suite struct ManifestTests {
+  @Test func roundTrip() throws {
+    let directory = try TemporaryDirectory()
+    #expect(try Manifest.of(tree: directory.path) == nil)
+    let manifest = Manifest(
+      origin: try TreeWriterTests.origin(),
+      files: ["b", "a/é"].map { .init(path: $0, size: 1 << 60, checksum: CRC32()) })
+    try directory.write(Manifest.name, try manifest.file.bytes())
+    let read = try #require(try Manifest.of(tree: directory.path))
+    #expect(read.files == manifest.files && read.files.map(\.path) == ["a/é", "b"])
+    #expect(read.origin.agrees(with: manifest.origin))
+    #expect(read.files[0].crc32 == "00000000")
+  }
+
+  @Test(arguments: ["", "[]", "{}", "\u{0}", #"{"files":[],"origin":{}}"#])
+  func malformed(text: String) throws {
+    let directory = try TemporaryDirectory()
+    let path = try directory.write(Manifest.name, text.utf8)
+    let error = try #require(throws: TargetError.self) { try Manifest.of(tree: directory.path) }
+    guard case .inTheWay(path, let why) = error else { throw error }
+    #expect(why.hasPrefix("not a manifest of zerofs"))
+  }
+
+  @Test func agreement() throws {
+    let file = #"{"name":"a","size":1,"modified":"x","sha256":"1"}"#
+    let origin = try TreeWriterTests.origin(files: file)
+    #expect(
+      origin.agrees(with: try TreeWriterTests.origin(files: file.replacing("\"x\"", with: "\"y\""))), "moved")
+    for (part, other) in [("\"a\"", "\"b\""), (":1,", ":2,"), ("\"1\"", "\"2\"")] {
+      #expect(
+        !origin.agrees(with: try TreeWriterTests.origin(files: file.replacing(part, with: other))), "\(part)")
+    }
+    #expect(!origin.agrees(with: try TreeWriterTests.origin(layout: "tp2", files: file)))
+    #expect(!origin.agrees(with: try TreeWriterTests.origin(files: "\(file),\(file)")))
+  }
+
+  @Test func ofMounts() throws {
+    let directory = try TemporaryDirectory()
+    #expect(try Manifest.Origin.ofMount(directory.path) == nil)
+    mkdir(directory.path + "/.zerofs", 0o755)
+    try directory.write(".zerofs/origin.json", try TreeWriterTests.origin(layout: "tp4").json.utf8)
+    #expect(try Manifest.Origin.ofMount(directory.path)?.layout == "tp4")
+    try directory.write(".zerofs/origin.json", "{}".utf8)
+    #expect(throws: SourceError.self) { try Manifest.Origin.ofMount(directory.path) }
+  }
+}
