@@ -2,6 +2,7 @@
 import mmap
 import os
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -68,6 +69,20 @@ class Row:
 def cpu_seconds(pid: int | None) -> float:
     """CPU time that process `pid` has used: its clock (clock_getcpuclockid(3)), exact to the nanosecond."""
     return 0 if pid is None else time.clock_gettime((~pid << 3) | 2)
+
+
+def run_measured(*command: object) -> tuple[float, int]:
+    """Seconds and peak RSS in kB of a program. Not by wait4(2), whose figure starts with what the parent had."""
+    start, peak = time.perf_counter(), 0
+    process = subprocess.Popen([*map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    status = Path(f"/proc/{process.pid}/status")
+    while process.poll() is None:
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                peak = max(peak, int(line.split()[1]))
+        time.sleep(0.002)
+    assert process.returncode == 0, f"{command} ended with {process.returncode}"
+    return time.perf_counter() - start, peak
 
 
 def run_rounds(probes: dict[str, Probe], rows: Sequence[Row], rounds: int) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import inputs
 import sparse_llama
-from measure import MIB, read
+from measure import MIB, read, run_measured
 from mounting import Mount, mounted
 
 READ_BYTES = 10_000_000_000
@@ -123,13 +123,7 @@ def growth(binary: Path, scratch: Path, disk: Path, rounds: int) -> Iterator[Gro
 
 
 def _once(binary: Path, hf: Path, mountpoint: Path, options: list) -> tuple:
-    start = time.perf_counter()
-    plan = subprocess.Popen([binary, "plan", hf, *map(str, options), "--json"],
-                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(plan.pid, 0)
-    plan.returncode = os.waitstatus_to_exitcode(status)
-    assert plan.returncode == 0, "zerofs plan failed"
-    plan_ms = (time.perf_counter() - start) * 1000
+    seconds, plan_kb = run_measured(binary, "plan", hf, *options, "--json")
     with mounted(binary, hf, mountpoint, *options) as m:
         mount_kb = m.rss_anon_kb()
         file = m.path / "global_step0/bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt"
@@ -139,4 +133,4 @@ def _once(binary: Path, hf: Path, mountpoint: Path, options: list) -> tuple:
         start = time.perf_counter()
         read(file, 0, min(size, MIB))
         read_ms = (time.perf_counter() - start) * 1000
-        return plan_ms, usage.ru_maxrss, m.seconds * 1000, mount_kb, stat_ms, read_ms, m.rss_anon_kb()
+        return seconds * 1000, plan_kb, m.seconds * 1000, mount_kb, stat_ms, read_ms, m.rss_anon_kb()

@@ -1,5 +1,4 @@
 """Trees on disk and archives (materialize, verify): SmolLM2-135M at ZeRO 1, and one layer's files of a 70B model."""
-import os
 import shutil
 import subprocess
 import time
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import inputs
 import sparse_llama
-from measure import Probe, Row, run_rounds
+from measure import Probe, Row, run_measured, run_rounds
 
 LAYOUT = ["--tp", 1, "--pp", 1, "--dp", 2, "--zero-stage", 1]
 MOMENTS = ["--moments", "zeros"]
@@ -37,11 +36,8 @@ def measure(binary: Path, scratch: Path, disk: Path, smollm2: Path, rounds: int)
     peak: dict[str, int] = {}
 
     def zerofs(name: str, *arguments: object) -> None:
-        process = subprocess.Popen([binary, *map(str, arguments)], stderr=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 0, f"{arguments} ended with {process.returncode}"
-        peak[name] = max(peak.get(name, 0), usage.ru_maxrss)
+        _, kb = run_measured(binary, *arguments)
+        peak[name] = max(peak.get(name, 0), kb)
 
     trees = {"tmpfs": scratch / "tree", "disk": disk / "tree"}
     for tree in trees.values():

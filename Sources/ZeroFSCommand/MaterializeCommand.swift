@@ -26,7 +26,7 @@ struct MaterializeCommand: CheckpointCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Files written at a time. (default: 4 for each core; of an archive, frames: 1 for each core)",
+      "Files written at a time. (default: 2 for each core; of an archive, frames: 1 for each core)",
       valueName: "n"))
   var jobs: Int?
 
@@ -105,8 +105,8 @@ struct MaterializeCommand: CheckpointCommand {
     if dryRun { return display.plan(summary, bytesPerSecond: try writer.rate(work, sample: 256 << 20)) }
     let progress = Progress(totalBytes: work.data)
     let isComplete = try display.showing(progress) {
-      // Most of them wait for the disk: each is synced.
-      try writer.write(work, jobs: jobs ?? 4 * Workers.cores, progress)
+      // Half of them wait for the disk: each is synced.
+      try writer.write(work, jobs: jobs ?? 2 * Workers.cores, progress)
     }
     display.finish(summary, isComplete: isComplete)
   }
