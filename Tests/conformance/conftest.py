@@ -18,6 +18,9 @@ from mounting import Mount, mounted
 SHARED = Path(os.environ.get("SHARED", TOP.parent / "shared")).resolve()
 ZEROFS = Path(os.environ.get("ZEROFS", TOP / ".build/release/zerofs")).resolve()
 
+# MDS's ModelType, which its checkpoints name: for torch.load where MDS isn't installed.
+sys.path.append(str(SHARED / "oracle/stubs/megatron_enums"))
+
 
 def pytest_configure(config: pytest.Config) -> None:
     if not os.access(ZEROFS, os.X_OK):
