@@ -122,6 +122,43 @@ def test_parameter_order_of_another_family(zerofs: Path, models, tmp_path: Path,
     assert_trains(result)
 
 
+ACCELERATE = """
+import json, sys
+import environment, torch
+from accelerate import Accelerator, DeepSpeedPlugin
+from transformers import AutoConfig, AutoModelForCausalLM
+hf, directory = sys.argv[1:]
+accelerator = Accelerator(deepspeed_plugin=DeepSpeedPlugin(hf_ds_config={
+    "train_micro_batch_size_per_gpu": 2, "bf16": {"enabled": True}, "zero_optimization": {"stage": 1}}))
+model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(hf), dtype=torch.bfloat16)
+engine, optimizer = accelerator.prepare(model, torch.optim.AdamW(model.parameters(), lr=5e-5))
+accelerator.load_state(directory)
+wanted = AutoModelForCausalLM.from_pretrained(hf, dtype=torch.bfloat16).parameters()
+[master] = engine.optimizer.single_partition_of_fp32_groups
+differing = [not torch.equal(p, w) for p, w in zip(engine.module.parameters(), wanted, strict=True)]
+flat = torch.cat([p.detach().float().flatten() for p in engine.module.parameters()])
+print(json.dumps([len(differing), sum(differing), torch.equal(master[:len(flat)], flat),
+                  [group["lr"] for group in optimizer.param_groups]]))
+"""
+
+
+def test_accelerate_resumes(models, tmp_path: Path, zerofs: Path, mount) -> None:
+    """From its own tag; the rate that plan warns of is the checkpoint's."""
+    import os
+
+    from deepspeed_load import free_port
+    with mount(models["llama_bf16"], "--flavor", "hf") as m:
+        (tmp_path / "pytorch_model").symlink_to(m.path / "global_step0")
+        alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1",
+                 "MASTER_PORT": str(free_port()), "ACCELERATE_USE_DEEPSPEED": "true",
+                 "PYTHONPATH": str(Path(__file__).parent)}
+        done = subprocess.run([sys.executable, "-W", "ignore", "-c", ACCELERATE, models["llama_bf16"], tmp_path],
+                              capture_output=True, text=True, env=os.environ | alone)
+    assert done.returncode == 0, done.stderr[-6000:]
+    assert json.loads(done.stdout.splitlines()[-1]) == [39, 0, True, [1e-3]]
+    assert "lr 0.001" in run(zerofs, "plan", models["llama_bf16"], "--flavor", "hf").stdout
+
+
 def parameter_order(zerofs: Path, hf: Path, order: Path) -> subprocess.CompletedProcess[str]:
     """Runs the program that zerofs prints."""
     program = run(zerofs, "parameter-order").stdout

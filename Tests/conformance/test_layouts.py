@@ -100,8 +100,8 @@ def test_the_run_is_of_the_layout(golden: Path, mount) -> None:
 def test_what_cannot_be_served(golden: Path, mount, log: Path) -> None:
     with mount(golden / HF, "--log-file", log) as m:
         reasons = {"tp3": "--tp 3", "pp5": "--pp 5", "zero2": "pipeline engine", "zero4": "stages are",
-                   "pp2-nopipe": "--pp 2", "dp0": "--dp 0", "dp1000000": "1000000 ranks", "untied": "untied", "tied": "not tied",
-                   "div0": "divisible"}
+                   "pp2-nopipe": "--pp 2", "dp0": "--dp 0", "dp1000000": "1000000 ranks", "untied": "untied",
+                   "tied": "not tied", "div0": "divisible"}
         for name in reasons:
             assert not os.path.exists(m.path / name)
         lines = log.read_text().splitlines()

@@ -35,7 +35,7 @@ public enum MegatronFlavor: String, Sendable, CaseIterable {
   var hasLearningRateFile: Bool { self == .alcf }
 
   /// Whether `GPTModel` registers its rotary frequencies as a buffer (`megatron/model/rotary_pos_embedding.py`).
-  var registersRotaryFrequencies: Bool { self == .alcf }
+  var registersRotaryFrequencies: Bool { self != .upstreamFPDT }
 
   /// Whether a rank's rows of the fused attention weight are its queries, its keys, its values, instead of the same for one
   /// group of heads after the other (`megatron/model/transformer.py`: `ParallelAttention.forward`).

@@ -16,7 +16,11 @@ struct TransformersClient: CheckpointClient {
   }
 
   var loading: [String] {
-    ["engine.load_checkpoint(MNT), with an optimizer of one group: torch.optim.AdamW(model.parameters())"]
+    [
+      "engine.load_checkpoint(MNT), with an optimizer of one group: torch.optim.AdamW(model.parameters())",
+      "  its lr \(settings.initialLearningRate), weight_decay \(settings.initialWeightDecay), betas \(settings.betas) and eps "
+        + "\(settings.eps) come from the checkpoint: where the run has others, set them in optimizer.param_groups after loading",
+    ]
   }
 
   var warnings: [String] {
