@@ -11,7 +11,7 @@ struct MaterializeCommand: CheckpointCommand {
       share the work with --rank and --world; under mpiexec and srun they find both by themselves.
 
       With --compress the target is one file, a seekable zstd archive that `zerofs mount`, `plan` and `materialize` take in \
-      place of a model directory.
+      place of a model directory. Under a launcher the process of rank 0 writes it.
       """)
 
   @Argument(help: ArgumentHelp("A Hugging Face model directory, or an archive of one.", valueName: "hf_dir"))
@@ -90,6 +90,10 @@ struct MaterializeCommand: CheckpointCommand {
         zerofs: Zerofs.version, layout: checkpoint.layoutName.description, options: try options.recorded(),
         source: SourceReport(model.directory))
       if let compress {
+        let rank = try share().rank
+        guard rank == 0 else {
+          return warn(["an archive is one file, which rank 0 writes: nothing to do for rank \(rank)"])
+        }
         try write(ArchiveWriter(model.directory, tree, to: target, origin: origin, level: compress.level))
       } else {
         try write(TreeWriter(tree, to: target, origin: origin, share: try share(), patterns: files))

@@ -7,6 +7,7 @@ struct Zerofs: ParsableCommand {
     commandName: "zerofs",
     abstract:
       "Present a Hugging Face model directory as the checkpoint that Megatron-DeepSpeed would have saved.",
+    version: version,
     subcommands: [
       MountCommand.self, UmountCommand.self, PlanCommand.self, MaterializeCommand.self, VerifyCommand.self,
       ParameterOrderCommand.self,

@@ -111,16 +111,6 @@ extension FileTree {
   func file(_ path: String) throws -> VirtualFile { try #require(entries.first { $0.path == path }).file() }
 }
 
-extension VirtualFile {
-  func bytes(_ window: Range<Int>) throws -> [UInt8] {
-    var gather = Gather(capacity: window.count, for: .userSpace)
-    try read(window, into: &gather)
-    var bytes: [UInt8] = []
-    gather.forEachPiece { bytes += $0 }
-    return bytes
-  }
-}
-
 /// `pread` of a whole window; the errno of the first call that fails.
 func read(_ path: String, _ window: Range<Int>) -> Result<[UInt8], POSIXError> {
   let descriptor = open(path, O_RDONLY)

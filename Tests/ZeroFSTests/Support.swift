@@ -43,19 +43,6 @@ final class MemorySource: ByteSource {
   }
 }
 
-extension VirtualFile {
-  func bytes(_ window: Range<Int>? = nil, for consumer: Gather.Consumer = .userSpace) throws(ReadError)
-    -> [UInt8]
-  {
-    let window = window ?? 0..<count
-    var gather = Gather(capacity: max(window.count, 1), for: consumer)
-    try read(window, into: &gather)
-    var bytes: [UInt8] = []
-    gather.forEachPiece { bytes += $0 }
-    return bytes
-  }
-}
-
 /// All of a file as `materialize` writes it, with its checksum and where its holes are.
 func sequential(_ file: VirtualFile) throws(ReadError) -> (
   bytes: [UInt8], checksum: CRC32, holes: [Range<Int>]

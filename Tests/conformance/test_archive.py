@@ -186,6 +186,16 @@ def test_refused_combinations(golden: Path, zerofs: Path, tmp_path: Path, words:
     assert not list(tmp_path.iterdir())
 
 
+def test_one_process_of_a_launcher_writes_it(golden: Path, zerofs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "x.zarc"
+    for rank, writes in [(1, False), (0, True)]:
+        done = subprocess.run([zerofs, "materialize", golden / "hf/llama_bf16", out, "--compress", "zstd"],
+                              env=os.environ | {"PMI_RANK": str(rank), "PMI_SIZE": "2"}, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert ("nothing to do for rank 1" in done.stderr) != writes
+        assert out.exists() == writes
+
+
 @pytest.mark.parametrize("level", [0, -1, 23, 1000])
 def test_levels_that_zstd_lacks(golden: Path, zerofs: Path, tmp_path: Path, level: int) -> None:
     done = run(zerofs, "materialize", golden / "hf/llama_bf16", tmp_path / "x.zarc", "--compress", f"zstd:{level}")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mounting import Mount, wait_until
+from mounting import Mount, run, wait_until
 from test_golden import CASES, assert_equal, compare  # noqa: F401
 
 HF = "hf/llama_bf16"
@@ -242,7 +242,7 @@ def test_reports(golden: Path, zerofs: Path, tiny: Path, mount) -> None:
             assert len(text) == os.stat(control / name).st_size, name
         plan = subprocess.run([zerofs, "plan", tiny, "--tp", "2", "--json"], capture_output=True, check=True)
         assert json.loads((control / "plan.json").read_text()) == json.loads(plan.stdout)
-        assert (control / "version").read_text().strip()
+        assert (control / "version").read_text() == run(zerofs, "--version").stdout != ""
 
         source = json.loads((control / "source.json").read_text())
         assert source["path"] == str(tiny)

@@ -7,7 +7,6 @@ import Synchronization
 /// there already, and the moments are zeros. It is a seekable zstd file whose frames hold a tar archive; weights are in it as
 /// byte planes (`BytePlanes`), and a program that joins them again comes first.
 public struct ArchiveWriter: Sendable {
-  let model: HuggingFaceDirectory
   let tree: ArchiveManifest.Tree
   let origin: Manifest.Origin
   let path: String
@@ -59,7 +58,7 @@ public struct ArchiveWriter: Sendable {
     }
     tree = ArchiveManifest.Tree(
       files: checkpoint.entries.count, bytes: checkpoint.entries.reduce(0) { $0 + $1.file().count })
-    (self.model, self.path, self.origin, self.level) = (model, path, origin, level)
+    (self.path, self.origin, self.level) = (path, origin, level)
   }
 
   /// Bytes of the model's files.

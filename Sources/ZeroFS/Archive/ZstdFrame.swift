@@ -3,7 +3,7 @@ import CZstd
 /// Makes zstd frames, each on its own. One thread at a time uses it.
 struct FrameCompressor: ~Copyable {
   /// - Parameter level: zstd's; `nil` for entropy coding alone. Weights repeat nothing but by chance, and matches of a few bytes
-  ///   cost more than they save: without them frames are smaller, and made three times as fast.
+  ///   cost more than they save: without them frames are smaller, and no slower to make.
   init(level: Int?) {
     contexts = ([nil] + (level.map { [$0] } ?? [])).compactMap { level in
       guard let context = ZSTD_createCCtx() else { return nil }

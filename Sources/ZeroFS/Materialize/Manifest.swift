@@ -56,7 +56,7 @@ public struct Manifest: Codable, Sendable {
 
   public let origin: Origin
   /// By path.
-  public internal(set) var files: [File]
+  public let files: [File]
 
   init(origin: Origin, files: [File]) {
     self.origin = origin

@@ -66,6 +66,18 @@ public struct PickleTensor: Sendable {
 }
 
 extension PickleValue {
+  /// The value of a key, or of an object's attribute.
+  subscript(key: String) -> PickleValue? {
+    switch self {
+    case .dict(let items), .orderedDict(let items):
+      items.first { if case .string(key) = $0.key { true } else { false } }?.value
+    case .build(_, let state): state[key]
+    default: nil
+    }
+  }
+
+  var integer: Int? { if case .int(let value) = self { value } else { nil } }
+
   /// The values inside, in the order of the pickle, each with the step of a path that leads there. A dict's keys are not
   /// among them; the attributes of an object are the items of its state.
   var members: [(step: String, value: PickleValue)] {

@@ -152,15 +152,3 @@ final class VirtualFileSource: ByteSource {
     }
   }
 }
-
-extension VirtualFile {
-  /// The bytes of a window; for what isn't long.
-  func bytes(_ window: Range<Int>) throws(ReadError) -> [UInt8] {
-    var gather = Gather(capacity: max(window.count, 1), for: .userSpace)
-    try read(window, into: &gather)
-    var bytes: [UInt8] = []
-    bytes.reserveCapacity(window.count)
-    gather.forEachPiece { bytes += $0 }
-    return bytes
-  }
-}

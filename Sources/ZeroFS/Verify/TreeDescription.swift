@@ -65,18 +65,6 @@ public struct TreeDescription {
 }
 
 extension PickleValue {
-  /// The value of a key, or of an object's attribute.
-  subscript(key: String) -> PickleValue? {
-    switch self {
-    case .dict(let items), .orderedDict(let items):
-      items.first { if case .string(key) = $0.key { true } else { false } }?.value
-    case .build(_, let state): state[key]
-    default: nil
-    }
-  }
-
-  var integer: Int? { if case .int(let value) = self { value } else { nil } }
-
   /// As an option's value.
   fileprivate var word: String? {
     switch self {
@@ -84,25 +72,6 @@ extension PickleValue {
     case .float(let value) where value == value.rounded() && abs(value) < 1e15: "\(Int(value))"
     case .string(let text): text
     default: nil
-    }
-  }
-}
-
-/// Why there is nothing to verify, or what came of it.
-public enum VerificationError: Error, Equatable, Sendable, CustomStringConvertible {
-  case noCheckpoint(path: String, why: String)
-  /// No model to compare with.
-  case noModel(path: String)
-  case differs(path: String, findings: Int)
-
-  public var description: String {
-    switch self {
-    case .noCheckpoint(let path, let why):
-      "\(path): not a checkpoint, a mount or an archive: \(why). Give what zerofs or DeepSpeed wrote."
-    case .noModel(let path):
-      "\(path): there is no manifest in it, so there must be a model to compare it with: give --against HF_DIR."
-    case .differs(let path, let findings):
-      "\(path): \(findings == 1 ? "1 difference" : "\(findings) differences"), named above."
     }
   }
 }

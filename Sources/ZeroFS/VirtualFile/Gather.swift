@@ -1,7 +1,7 @@
 import Glibc
 
-/// The bytes of one window, as pieces for `writev`: verbatim runs straight from the mapping of their source, zeros from one
-/// shared page, the rest from a buffer. Reusable; one at a time uses it.
+/// The bytes of one window, as pieces for `writev`: verbatim runs straight from the mapping of their source, zeros from
+/// shared memory, the rest from a buffer. Reusable; one at a time uses it.
 public struct Gather: ~Copyable {
   /// Who may touch the pieces.
   public enum Consumer: Sendable {
@@ -72,13 +72,17 @@ public struct Gather: ~Copyable {
   /// Bytes; a window may start and end inside an element that is computed whole.
   private static let longestElement = 8
 
-  /// 1 MiB of zeros that every window shares. Never written, so the kernel backs it by its zero page.
+  /// Zeros that every window shares. Written once: the kernel's own zero page, which backs memory that never was, can't be
+  /// pinned by its fast path (`mm/gup.c`: gup_fast_pte_range leaves out special entries), and a reply takes half as long again.
   private static let zeros: Int = {
-    let pointer = mmap(nil, zerosCount, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-    precondition(pointer != MAP_FAILED, "no memory")
+    let pointer = mmap(nil, zerosCount, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    guard let pointer, pointer != MAP_FAILED else { preconditionFailure("no memory") }
+    memset(pointer, 0, zerosCount)
+    mprotect(pointer, zerosCount, PROT_READ)
     return Int(bitPattern: pointer)
   }()
-  private static let zerosCount = 1 << 20
+  /// Small enough to stay in the cache.
+  private static let zerosCount = 64 << 10
 
   /// `writev` takes at most IOV_MAX (1024) pieces; the rest of a window of short runs is copied.
   private static let mostPieces = 1000

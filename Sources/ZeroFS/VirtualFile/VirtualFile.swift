@@ -40,6 +40,21 @@ public struct VirtualFile: Sendable {
     try gather.verifySources()
   }
 
+  /// The bytes of `window`, of the whole file without one: for what isn't long.
+  ///
+  /// - Throws: as `read`.
+  public func bytes(_ window: Range<Int>? = nil, for consumer: Gather.Consumer = .userSpace) throws(ReadError)
+    -> [UInt8]
+  {
+    let window = window ?? 0..<count
+    var gather = Gather(capacity: max(window.count, 1), for: consumer)
+    try read(window, into: &gather)
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(window.count)
+    gather.forEachPiece { bytes += $0 }
+    return bytes
+  }
+
   /// `lseek(offset, SEEK_DATA or SEEK_HOLE)`: the next byte from `offset` on that is in data, or in a hole. Zero runs are
   /// holes, and the end of the file is one. `nil`: ENXIO.
   public func seek(_ offset: Int, toHole: Bool) -> Int? {

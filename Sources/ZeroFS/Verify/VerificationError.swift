@@ -1,0 +1,18 @@
+/// Why there is nothing to verify, or what came of it.
+public enum VerificationError: Error, Equatable, Sendable, CustomStringConvertible {
+  case noCheckpoint(path: String, why: String)
+  /// No model to compare with.
+  case noModel(path: String)
+  case differs(path: String, findings: Int)
+
+  public var description: String {
+    switch self {
+    case .noCheckpoint(let path, let why):
+      "\(path): not a checkpoint, a mount or an archive: \(why). Give what zerofs or DeepSpeed wrote."
+    case .noModel(let path):
+      "\(path): there is no manifest in it, so there must be a model to compare it with: give --against HF_DIR."
+    case .differs(let path, let findings):
+      "\(path): \(findings == 1 ? "1 difference" : "\(findings) differences"), named above."
+    }
+  }
+}
