@@ -5,7 +5,6 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,19 +23,26 @@ class Sample:
 
 
 @dataclass
+class Timed:
+    """What a program that takes the time itself says."""
+    count: int  # bytes
+    seconds: float
+
+
+@dataclass
 class Probe:
-    """Something that reads `run() -> bytes`; `pid` is the daemon behind it, `after` clears up behind each run."""
-    run: Callable[[], int]
+    """Something that reads `run() -> bytes`, or -> Timed; `pid` is the daemon behind it, `after` clears up behind each run."""
+    run: Callable[[], int | Timed]
     pid: int | None = None
     after: Callable[[], None] = lambda: None
 
     def sample(self) -> Sample:
         cpu, start = cpu_seconds(self.pid), time.perf_counter()
-        count = self.run()
+        done = self.run()
         seconds = time.perf_counter() - start
         cpu = cpu_seconds(self.pid) - cpu
         self.after()
-        return Sample(seconds, count, cpu)
+        return Sample(done.seconds, done.count, cpu) if isinstance(done, Timed) else Sample(seconds, done, cpu)
 
 
 @dataclass
@@ -116,11 +122,17 @@ def reading(*windows: tuple[Path, int, int]) -> Callable[[], int]:
     return lambda: sum(read(path, start, count, _BUFFER) for path, start, count in windows)
 
 
-def reading_together(path: Path, count: int, readers: int) -> Callable[[], int]:
-    """A probe's `run`: as many threads, each with an equal part of the file."""
+def compiled(source: str, out: Path, *libraries: str) -> Path:
+    """A C program of this folder. -O3, because gcc's -O2 does not vectorise everything that swiftc -O does."""
+    subprocess.run(["gcc", "-std=c11", "-O3", "-Wall", "-Werror", "-o", out, Path(__file__).with_name(source), *libraries],
+                   check=True)
+    return out
+
+
+def reading_together(program: Path, path: Path, count: int, readers: int) -> Callable[[], Timed]:
+    """A probe's `run`: as many threads, each with an equal part of the file (readers.c)."""
     part = count // readers // MIB * MIB
 
-    def run() -> int:
-        with ThreadPoolExecutor(readers) as pool:
-            return sum(pool.map(lambda index: read(path, index * part, part), range(readers)))
+    def run() -> Timed:
+        return Timed(part * readers, float(subprocess.check_output([program, path, str(count), str(readers)])))
     return run

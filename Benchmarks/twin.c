@@ -20,12 +20,14 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { LONGEST_READ = 1 << 20, STAGING = 64 << 10 };
+enum { LONGEST_READ = 1 << 20, STAGING = 64 << 10, ZERO_BYTES = 64 << 10 };
 enum { VERBATIM = 2, WIDENED, ZEROS };  // inodes; 1 is the root
 
 static const char *const names[] = {[VERBATIM] = "verbatim", [WIDENED] = "widened", [ZEROS] = "zeros"};
 static int source;
-static const char *mapping, *zeros;
+static const char *mapping;
+// Written once, by main: the kernel's own zero page is slow to pin.
+static _Alignas(4096) char zeros[ZERO_BYTES];
 static off_t offset, bytes, head;
 static _Thread_local struct {
   _Alignas(4096) char output[LONGEST_READ + 4096];
@@ -87,23 +89,26 @@ static void on_read(
   }
   if (start > size_of(ino)) start = size_of(ino);
   if (size > (size_t)(size_of(ino) - start)) size = size_of(ino) - start;
-  struct iovec pieces[2] = {{(void *)zeros, 0}};
-  if (start < head) pieces[0].iov_len = size < (size_t)(head - start) ? size : (size_t)(head - start);
-  start += pieces[0].iov_len - head;
-  size -= pieces[0].iov_len;
-  pieces[1].iov_len = size;
+  size_t nothing = start >= head ? 0 : size < (size_t)(head - start) ? size : (size_t)(head - start);
+  start += nothing - head;
+  size -= nothing;
+  if (ino == ZEROS) nothing += size;
+  struct iovec pieces[LONGEST_READ / ZERO_BYTES + 2];
+  int count = 0;
+  for (; nothing > 0; count++) {
+    pieces[count] = (struct iovec){zeros, nothing < ZERO_BYTES ? nothing : ZERO_BYTES};
+    nothing -= pieces[count].iov_len;
+  }
   if (ino == VERBATIM) {
-    pieces[1].iov_base = (void *)(mapping + offset + start);
-  } else if (ino == ZEROS) {
-    pieces[1].iov_base = (void *)zeros;
-  } else {
+    pieces[count++] = (struct iovec){(void *)(mapping + offset + start), size};
+  } else if (ino == WIDENED) {
     if (widen(start, size) < 0) {
       fuse_reply_err(request, EIO);
       return;
     }
-    pieces[1].iov_base = buffers->output + start % 4;
+    pieces[count++] = (struct iovec){buffers->output + start % 4, size};
   }
-  fuse_reply_iov(request, pieces, 2);
+  fuse_reply_iov(request, pieces, count);
 }
 
 int main(int count, char *arguments[]) {
@@ -113,8 +118,8 @@ int main(int count, char *arguments[]) {
   head = atoll(arguments[5]);
   source = open(arguments[2], O_RDONLY | O_CLOEXEC);
   mapping = mmap(NULL, offset + bytes, PROT_READ, MAP_SHARED | MAP_NORESERVE, source, 0);
-  zeros = mmap(NULL, LONGEST_READ, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (mapping == MAP_FAILED || zeros == MAP_FAILED) return perror(arguments[2]), 1;
+  memset(zeros, 0, sizeof zeros);
+  if (mapping == MAP_FAILED) return perror(arguments[2]), 1;
   struct fuse_lowlevel_ops operations = {
     .init = on_init, .lookup = on_lookup, .getattr = on_getattr, .open = on_open, .read = on_read};
   char *options[] = {"twin", "-o", "ro,fsname=twin,subtype=twin,max_read=1048576"};

@@ -5,15 +5,12 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from measure import compiled
 from mounting import Mount, wait_until
 
 
 def build(out: Path) -> Path:
-    """-O3, because gcc's -O2 does not vectorise everything that swiftc -O does."""
-    flags = subprocess.check_output(["pkg-config", "--cflags", "--libs", "fuse3"], text=True).split()
-    source = Path(__file__).with_name("twin.c")
-    subprocess.run(["gcc", "-std=c11", "-O3", "-Wall", "-Werror", "-o", out, source, *flags], check=True)
-    return out
+    return compiled("twin.c", out, *subprocess.check_output(["pkg-config", "--cflags", "--libs", "fuse3"], text=True).split())
 
 
 @contextlib.contextmanager
