@@ -323,8 +323,8 @@ def archive(zerofs: Path, hf: Path, tmp_path: Path) -> Path:
 
 
 def test_archive_agrees(archive: Path, hf: Path, verify, tmp_path: Path) -> None:
-    assert verify(0, archive) == [f"{archive}: 2 files of the model agree with their checksums"]
-    assert verify(0, archive, "--against", hf) == [f"{archive}: 2 files of the model agree with {hf}"]
+    assert verify(0, archive) == [f"{archive}: 5 files of the model agree with their checksums"]
+    assert verify(0, archive, "--against", hf) == [f"{archive}: 5 files of the model agree with {hf}"]
     assert verify(0, archive, "--against", shutil.copy(archive, tmp_path / "copy.zarc"))
 
 

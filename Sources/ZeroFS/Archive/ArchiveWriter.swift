@@ -44,7 +44,9 @@ public struct ArchiveWriter: Sendable {
     if let level, !ZstdFrame.levels.contains(level) {
       throw ArchiveError.level(level, allowed: ZstdFrame.levels)
     }
-    let descriptions = model.descriptions.map { ($0, [ArchiveManifest.Part(size: $0.size, width: 1)]) }
+    let descriptions = try (model.descriptions + model.companions()).map {
+      ($0, [ArchiveManifest.Part(size: $0.size, width: 1)])
+    }
     let weights = try model.files.map { ($0, try SafetensorsHeader(of: $0).parts($0.size)) }
     inputs = try (descriptions + weights).map { file, parts in
       let name = model.name(of: file)

@@ -32,6 +32,8 @@ public final class ModelArchive: ModelFiles {
     for member in manifest.members { try check(member) }
   }
 
+  public func names() -> [String] { manifest.members.map(\.name).sorted() }
+
   public func holds(_ name: String) -> Bool { manifest.members.contains { $0.name == name } }
 
   public func open(_ name: String) throws(ReadError) -> any StoredFile {

@@ -13,6 +13,7 @@ public struct HuggingFaceDirectory: Sendable {
   /// The safetensors files, by path.
   public let files: [any StoredFile]
   private let tensors: [String: Located]
+  private let store: any ModelFiles
 
   private struct Located {
     let file: any StoredFile
@@ -31,6 +32,7 @@ public struct HuggingFaceDirectory: Sendable {
   /// - Throws: `SourceError`.
   public init(_ store: any ModelFiles) throws {
     path = store.path
+    self.store = store
     func open(_ name: String) throws(SourceError) -> any StoredFile {
       do { return try store.open(name) } catch {
         throw .unreadable(path: "\(store.path)/\(name)", why: error.reason)
@@ -88,6 +90,25 @@ public struct HuggingFaceDirectory: Sendable {
         path: path, why: "neither model.safetensors nor model.safetensors.index.json is there")
     }
     self.tensors = tensors
+  }
+
+  /// What else belongs to a model, beside configuration and weights: the tokenizer, the generation settings, code, a licence.
+  ///
+  /// - Throws: `SourceError.unreadable`.
+  func companions() throws(SourceError) -> [any StoredFile] {
+    let known = Set((descriptions + files).map(name))
+    var companions: [any StoredFile] = []
+    for name in try store.names() where !known.contains(name) && HuggingFaceDirectory.isCompanion(name) {
+      do { companions.append(try store.open(name)) } catch {
+        throw .unreadable(path: "\(path)/\(name)", why: error.reason)
+      }
+    }
+    return companions
+  }
+
+  private static func isCompanion(_ name: String) -> Bool {
+    [".json", ".model", ".tiktoken", ".txt", ".jinja", ".py", ".md"].contains(where: name.hasSuffix)
+      || name.hasPrefix("LICENSE")
   }
 
   /// The tensor `name`, which must be there with this shape, as F32, F16 or BF16.
