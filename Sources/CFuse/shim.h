@@ -17,9 +17,13 @@
 #define FUSE_DIRECT_IO_ALLOW_MMAP (1ULL << 36)
 #endif
 
-// A macro in some builds of libfuse.
-static inline int zerofs_session_loop_mt(struct fuse_session *session) {
-  return fuse_session_loop_mt(session, NULL);
+// A macro in some builds of libfuse. At most `threads` requests are answered at a time.
+static inline int zerofs_session_loop_mt(struct fuse_session *session, unsigned threads) {
+  struct fuse_loop_config *config = fuse_loop_cfg_create();
+  fuse_loop_cfg_set_max_threads(config, threads);
+  int result = fuse_session_loop_mt(session, config);
+  fuse_loop_cfg_destroy(config);
+  return result;
 }
 
 // Linux 6.18 (protocol 7.45): the kernel drops the unused ones of some inodes. Newer than libfuse 3.17.

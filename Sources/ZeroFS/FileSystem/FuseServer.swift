@@ -7,6 +7,9 @@ import Synchronization
 final class FuseServer: Sendable {
   /// Bytes of the longest read: the kernel's limit (256 pages, `fs/fuse/fuse_i.h`: FUSE_MAX_MAX_PAGES).
   static let longestRead = 1 << 20
+  /// Requests that are answered at a time: libfuse's own ten (`fuse_loop_cfg_create`), and all processors of a node whose every
+  /// rank reads. Threads are made when they are needed.
+  static let mostThreads = max(10, Workers.cores)
   /// Seconds for which the kernel needn't ask again. A tree never changes, and a name means a layout always or never.
   static let timeout: Double = 86400
   /// Likewise for what `stat` says about `inode`.

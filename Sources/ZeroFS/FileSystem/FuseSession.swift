@@ -40,7 +40,9 @@ final class FuseSession {
   /// Answers the kernel until the tree is unmounted or SIGTERM, SIGINT or SIGHUP arrives; then unmounts.
   func serve() throws(MountError) {
     // 0 after an unmount, the signal's number, or a negative errno.
-    let result = Sweeper.sweeping(server.trees.layouts, session) { zerofs_session_loop_mt(session) }
+    let result = Sweeper.sweeping(server.trees.layouts, session) {
+      zerofs_session_loop_mt(session, UInt32(FuseServer.mostThreads))
+    }
     fuse_remove_signal_handlers(session)
     fuse_session_unmount(session)
     if result > 0 { server.logger.info("\(mountpoint): unmounted on signal \(result)") }
