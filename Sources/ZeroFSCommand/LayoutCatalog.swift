@@ -27,7 +27,7 @@ struct LayoutCatalog: Sendable {
     let checkpoint = try options.spelled(name).checkpoint(of: directory, files.spelled(name))
     if name.isUntied == false && !checkpoint.summary.isTied { throw LayoutError.notTied }
     if name.engine == .pipeline && checkpoint.layout.engine != .pipeline {
-      throw LayoutError.notInFlavor(option: "pipe", flavor: "hf")
+      throw LayoutError.notInFlavor(option: "pipe", flavor: options.layout.flavor?.rawValue ?? "hf")
     }
     let ranks = checkpoint.layout.worldSize
     guard ranks <= LayoutCatalog.mostRanks else {

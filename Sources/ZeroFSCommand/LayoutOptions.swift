@@ -5,8 +5,9 @@ import ZeroFS
 struct LayoutOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "Who saves the checkpoint: a fork of Megatron-DeepSpeed (alcf, upstream, upstream-fpdt), or a script that gives "
-        + "DeepSpeed a model of transformers (hf). (default: alcf)", valueName: "flavor"))
+      "Who saves the checkpoint: a fork of Megatron-DeepSpeed (alcf, upstream, upstream-fpdt), a script that gives "
+        + "DeepSpeed a model of transformers (hf), or HF Trainer (trainer). (default: alcf)",
+      valueName: "flavor"))
   var flavor: Flavor?
 
   @Option(
@@ -16,23 +17,23 @@ struct LayoutOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "With --flavor hf: the order of the parameters of a model family that zerofs doesn't know.",
+      "With --flavor hf and trainer: the order of the parameters of a model family that zerofs doesn't know.",
       valueName: "file"))
   var parameterOrder: String?
 
   enum Flavor: String, ExpressibleByArgument, CaseIterable {
     case alcf, upstream
     case upstreamFPDT = "upstream-fpdt"
-    case hf
+    case hf, trainer
   }
 
-  /// The fork of Megatron-DeepSpeed; `nil` for a script with a model of transformers.
+  /// The fork of Megatron-DeepSpeed; `nil` for who trains a model of transformers.
   func megatronFlavor() throws -> MegatronFlavor? {
     let found = try megatron.map { try MegatronFlavor(checkout: $0) }
     if let found, let flavor, flavor.rawValue != found.rawValue {
       throw LayoutError.otherFlavor(option: flavor.rawValue, checkout: found.rawValue)
     }
-    return found ?? (flavor == .hf ? nil : flavor.map { MegatronFlavor(rawValue: $0.rawValue) } ?? .alcf)
+    return found ?? flavor.map { MegatronFlavor(rawValue: $0.rawValue) } ?? .alcf
   }
 
   @Option(
@@ -81,7 +82,7 @@ struct RunOptions: ParsableArguments {
   @Option(
     name: [.customLong("train-args")], parsing: .unconditional,  // the text starts with a dash itself
     help: ArgumentHelp(
-      "The run's MDS command line: the arguments, or a file that holds them (a script, a log).",
+      "The run's command line, of MDS or HF Trainer: the arguments, or a file that holds them (a script, a log).",
       valueName: "text|file"))
   var trainArguments: String?
 
@@ -144,15 +145,19 @@ struct CheckpointOptions: ParsableArguments {
   /// What files that the options name hold.
   struct Files {
     var arguments: MegatronArguments?
+    var trainer: TrainingArguments?
     var configuration: DeepSpeedConfiguration?
     var order: ParameterOrder?
-    /// Of `--megatron`, or as given; `nil` for a script with a model of transformers.
+    /// Of `--megatron`, or as given; `nil` for who trains a model of transformers.
     var flavor: MegatronFlavor?
   }
 
   func files() throws -> Files {
-    Files(
-      arguments: try run.trainArguments.map { try MegatronArguments(textOrFile: $0) },
+    let isTrainer = layout.flavor == .trainer
+    return Files(
+      arguments: try isTrainer ? nil : run.trainArguments.map { try MegatronArguments(textOrFile: $0) },
+      trainer: try isTrainer
+        ? run.trainArguments.map { try TrainingArguments(textOrFile: $0) } ?? .init() : nil,
       configuration: try run.deepSpeedConfiguration.map { try DeepSpeedConfiguration(path: $0) },
       order: try layout.parameterOrder.map { try ParameterOrder(path: $0) },
       flavor: try layout.megatronFlavor())
@@ -178,18 +183,19 @@ struct CheckpointOptions: ParsableArguments {
     return try Checkpoint(model, run: try runArguments(arguments, model), try options(files))
   }
 
-  /// `--flavor hf`. Options of Megatron's are refused.
+  /// `--flavor hf` and `trainer`. Options of Megatron's are refused.
   private func transformersCheckpoint(of directory: HuggingFaceDirectory, _ files: Files) throws
     -> Checkpoint
   {
     for (option, isGiven) in [
-      ("--train-args", run.trainArguments != nil), ("--universal-checkpoint", run.universalCheckpoint),
+      ("--train-args", run.trainArguments != nil && files.trainer == nil),
+      ("--universal-checkpoint", run.universalCheckpoint),
       ("--make-vocab-size-divisible-by", layout.makeVocabSizeDivisibleBy != nil),
       ("--vocab-padding", layout.vocabPadding != .zero),
       ("--untie-embeddings-and-output-weights", layout.untieEmbeddingsAndOutputWeights),
       ("--ds-fused-adam", run.fusedAdam), ("--optimizer", run.optimizer ?? "adamw" != "adamw"),
     ] where isGiven {
-      throw LayoutError.notInFlavor(option: option, flavor: "hf")
+      throw LayoutError.notInFlavor(option: option, flavor: layout.flavor?.rawValue ?? "hf")
     }
     let parallel = try ParallelLayout(
       tp: layout.tp ?? 1, pp: layout.pp ?? 1, dp: layout.dp, sp: layout.sp ?? 1,
@@ -198,12 +204,12 @@ struct CheckpointOptions: ParsableArguments {
     let model = try HuggingFaceModel(
       directory, layout: parallel, order: files.order,
       masters: run.masters)
-    return try Checkpoint(model, try options(files))
+    return try Checkpoint(model, trainer: files.trainer, try options(files))
   }
 
   /// What every flavor's checkpoint holds beside the model.
   private func options(_ files: Files) throws -> Checkpoint.Options {
-    var configuration = files.configuration ?? .init()
+    var configuration = files.configuration ?? (files.trainer == nil ? .init() : .ofTrainer)
     if let dtype = run.gradAccumDtype { try configuration.setGradAccumDType(dtype) }
     if let size = run.subGroupSize { try configuration.setSubGroupSize(size) }
     var options = Checkpoint.Options()

@@ -20,7 +20,7 @@ struct ParameterOrderCommand: ParsableCommand {
 
     import torch
     from safetensors import safe_open
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM, Trainer
 
     hf = Path(sys.argv[1])
     with torch.device("meta"):
@@ -55,11 +55,13 @@ struct ParameterOrderCommand: ParsableCommand {
                          "a renaming. zerofs serves tensors as they are in the files, so it can't serve this model.")
             if name in state:
                 files.setdefault(name, tensor)
+    decaying = set(Trainer.get_decay_parameter_names(None, model))
     json.dump({
         "state_dict": list(state),
         "parameters": [name for name, _ in model.named_parameters()],
         "tied": {name: first[key] for name, key in parameters.items() if first[key] != name},
         "files": {name: tensor for name, tensor in files.items() if name != tensor},
+        "without_weight_decay": [name for name, _ in model.named_parameters() if name not in decaying],
     }, sys.stdout, indent=1)
     """
 

@@ -11,9 +11,9 @@ extension CheckpointOptions {
     func json(_ name: String, _ textOrFile: String?) throws -> [String] {
       option(name, try textOrFile.map { String(decoding: try TextOrFile.contents($0), as: UTF8.self) })
     }
-    let flavor = try layout.megatronFlavor()
+    let flavor = try layout.megatronFlavor()?.rawValue ?? layout.flavor?.rawValue
     let parts = [
-      option("--flavor", flavor?.rawValue ?? LayoutOptions.Flavor.hf.rawValue),
+      option("--flavor", flavor),
       try json("--parameter-order", layout.parameterOrder),
       option("--tp", layout.tp), option("--pp", layout.pp), option("--dp", layout.dp),
       option("--sp", layout.sp),

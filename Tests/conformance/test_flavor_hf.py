@@ -3,6 +3,7 @@ import contextlib
 import io
 import json
 import math
+import os
 import runpy
 import subprocess
 import sys
@@ -43,12 +44,11 @@ def models(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     return {model: golden / "hf" / model for model in MODELS} | {"gpt2": save_tiny(gpt2, made / "gpt2")}
 
 
-def engines(cases: list[dict], scratch: Path, **environment: str) -> list[dict]:
-    import os
+def run_engine(program: str, cases: list[dict], scratch: Path, **environment: str) -> list[dict]:
+    """What the program, transformers_engine.py or its like, says of the cases."""
     (scratch / "cases.json").write_text(json.dumps(cases))
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", Path(__file__).with_name("transformers_engine.py"),
-         scratch / "cases.json", scratch / "out.json"],
+        [sys.executable, "-W", "ignore", Path(__file__).with_name(program), scratch / "cases.json", scratch / "out.json"],
         capture_output=True, text=True, env=os.environ | environment)
     assert done.returncode == 0, done.stderr[-6000:]
     return json.loads((scratch / "out.json").read_text())
@@ -67,7 +67,7 @@ def results(models, zerofs, tmp_path_factory) -> Iterator[dict[tuple[str, int], 
                                         "--zero-stage", zero))
             cases.append({"hf": str(models[model]), "zero": zero, "tree": str(mountpoint),
                           "save": str(scratch / f"{model}-{zero}")})
-        said = engines(cases, scratch)
+        said = run_engine("transformers_engine.py", cases, scratch)
         yield {key: (result, Path(case["save"]), Path(case["tree"]))
                for key, case, result in zip(CASES, cases, said)}
 
@@ -117,7 +117,8 @@ def test_parameter_order_of_another_family(zerofs: Path, models, tmp_path: Path,
     assert done.returncode == 0, done.stderr
     assert json.loads(order.read_text())["files"] == {"lm_head.weight": "embed_out.weight"}
     with mount(hf, "--flavor", "hf", "--dp", 2, "--zero-stage", 2, "--parameter-order", order) as m:
-        [result] = engines([{"hf": str(hf), "zero": 2, "tree": str(m.path), "save": str(tmp_path / "saved")}], tmp_path)
+        [result] = run_engine("transformers_engine.py", [
+            {"hf": str(hf), "zero": 2, "tree": str(m.path), "save": str(tmp_path / "saved")}], tmp_path)
         compare(oracle, tmp_path / "saved", m.path, capsys)
     assert_trains(result)
 
@@ -144,8 +145,6 @@ print(json.dumps([len(differing), sum(differing), torch.equal(master[:len(flat)]
 
 def test_accelerate_resumes(models, tmp_path: Path, zerofs: Path, mount) -> None:
     """From its own tag; the rate that plan warns of is the checkpoint's."""
-    import os
-
     from deepspeed_load import free_port
     with mount(models["llama_bf16"], "--flavor", "hf") as m:
         (tmp_path / "pytorch_model").symlink_to(m.path / "global_step0")
@@ -217,7 +216,7 @@ def test_known_families_are_as_transformers_makes_them(name: str, variant: str, 
     """Names, order and values, from files with and without the prefix of the base model, against from_pretrained's and
     against what the program of parameter-order says."""
     from safetensors.torch import load_file, save_file
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, Trainer
     config = family(name)
     for attribute, value in VARIANTS[variant].items():
         setattr(config, attribute, value)
@@ -238,6 +237,11 @@ def test_known_families_are_as_transformers_makes_them(name: str, variant: str, 
             assert all(torch.equal(saved["module"][key], value) for key, value in model.state_dict().items())
             [shapes] = saved["param_shapes"]
             assert list(shapes.items()) == [(key, p.shape) for key, p in model.named_parameters()]
+            with mount(hf, "--flavor", "trainer", "--zero-stage", 2, *given) as m:
+                saved = torch.load(m.path / "global_step0/mp_rank_00_model_states.pt", weights_only=False)
+            decaying = set(Trainer.get_decay_parameter_names(None, model))
+            assert [list(shapes) for shapes in saved["param_shapes"]] == [
+                [key for key, _ in model.named_parameters() if (key in decaying) == decays] for decays in (True, False)]
 
 
 def test_refusals(zerofs: Path, models, tmp_path: Path) -> None:

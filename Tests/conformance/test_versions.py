@@ -7,7 +7,7 @@ import torch
 
 from conftest import OLD_DEEPSPEED, SHARED
 from mounting import run
-from test_flavor_hf import assert_trains, compare, engines
+from test_flavor_hf import assert_trains, compare, run_engine
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def results(golden: Path, zerofs: Path, old_deepspeed: dict[str, str],
             stack.enter_context(mounted(zerofs, hf, mountpoint, "--flavor", "hf", "--dp", 2, "--zero-stage", zero,
                                         "--deepspeed-version", OLD_DEEPSPEED))
             cases.append({"hf": str(hf), "zero": zero, "tree": str(mountpoint), "save": str(scratch / f"{zero}")})
-        said = engines(cases, scratch, **old_deepspeed)
+        said = run_engine("transformers_engine.py", cases, scratch, **old_deepspeed)
         yield {zero: (result, Path(case["save"]), Path(case["tree"]))
                for zero, case, result in zip(STAGES, cases, said)}
 

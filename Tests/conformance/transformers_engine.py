@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import environment  # noqa: F401
@@ -80,7 +81,7 @@ def run_case(case: dict) -> dict:
             "losses": losses(engine, config.vocab_size)}
 
 
-def run_rank(rank: int, cases: list[dict], port: int, out: str) -> None:
+def run_rank(rank: int, run_case: Callable[[dict], dict], cases: list[dict], port: int, out: str) -> None:
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(DP), LOCAL_SIZE=str(DP),
                       MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     with contextlib.redirect_stdout(sys.stderr):
@@ -93,14 +94,15 @@ def run_rank(rank: int, cases: list[dict], port: int, out: str) -> None:
         Path(out).write_text(json.dumps([{"deepspeed": deepspeed.__version__, **result} for result in results]))
 
 
-def main() -> None:
+def main(run_case: Callable[[dict], dict]) -> None:
+    """Runs the cases of the command line's file in DP processes."""
     cases, port = json.loads(Path(sys.argv[1]).read_text()), free_port()
     try:
-        torch.multiprocessing.spawn(run_rank, (cases, port, sys.argv[2]), nprocs=DP)
+        torch.multiprocessing.spawn(run_rank, (run_case, cases, port, sys.argv[2]), nprocs=DP)
     finally:  # DeepSpeed's collective leaves 69 MB per run
         for leftover in Path("/dev/shm").glob(f"deepspeed_allreduce_buffer_*_127.0.0.1_{port}_*"):
             leftover.unlink()
 
 
 if __name__ == "__main__":
-    main()
+    main(run_case)

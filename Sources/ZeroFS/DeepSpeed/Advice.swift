@@ -9,7 +9,7 @@ extension MegatronClient {
     lines.append("full state: --load\(needed)")
     if !run.isGiven {
       lines.append(
-        "  the optimizer's betas \(settings.betas), eps \(settings.eps) and clip-grad \(settings.clipGrad) come from the "
+        "  the optimizer's betas \(settings.adam.betas), eps \(settings.adam.eps) and clip-grad \(settings.clipGrad) come from the "
           + "checkpoint: give --train-args if the run has others, and for a load without extra flags")
     }
     return lines

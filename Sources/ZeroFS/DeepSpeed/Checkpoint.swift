@@ -37,14 +37,30 @@ public struct Checkpoint: Sendable {
 
   /// The checkpoint of a script that trains a model of transformers.
   ///
-  /// - Throws: `LayoutError` for a negative iteration.
-  public init(_ model: HuggingFaceModel, _ options: Options = Options()) throws {
+  /// - Parameter trainer: of HF Trainer; `nil` for a script that calls DeepSpeed itself.
+  /// - Throws: `LayoutError` for a negative iteration, and one that Trainer's schedule would have to be known for; `RunError` for
+  ///   an optimizer that isn't served; `ModelError` for an order that doesn't say what decays.
+  public init(_ model: HuggingFaceModel, trainer: TrainingArguments? = nil, _ options: Options = Options())
+    throws
+  {
     guard options.iteration >= 0 else { throw LayoutError.iteration(options.iteration) }
+    let configuration = options.deepSpeedConfiguration
+    let trainer = try trainer.map { arguments in
+      guard options.iteration == 0 else {
+        throw LayoutError.notInFlavor(option: "--iteration \(options.iteration)", flavor: "trainer")
+      }
+      guard model.order.withoutWeightDecay != nil else {
+        throw ModelError.parameterOrder(
+          path: "--parameter-order", why: "without_weight_decay is missing, which HF Trainer's groups follow")
+      }
+      return try Trainer(arguments, configuration)
+    }
     client = TransformersClient(
-      model: model, step: options.iteration,
+      model: model, trainer: trainer, step: options.iteration,
       settings: OptimizerSettings(
-        adamW: model.layout, configuration: options.deepSpeedConfiguration,
-        moments: options.hasZeroMoments ? .zeros : .none, version: options.deepSpeedVersion))
+        trainer?.adam ?? .init(), clipGrad: trainer?.gradientClipping, layout: model.layout,
+        configuration: configuration, moments: options.hasZeroMoments ? .zeros : .none,
+        version: options.deepSpeedVersion))
   }
 
   public var layout: ParallelLayout { client.layout }

@@ -31,6 +31,13 @@ public struct DeepSpeedConfiguration: Sendable {
 
   public init() {}
 
+  /// What a run of HF Trainer has at least, by transformers' documentation: the clipping of its own arguments.
+  public static let ofTrainer = {
+    var configuration = DeepSpeedConfiguration()
+    configuration.members["gradient_clipping"] = .string("auto")
+    return configuration
+  }()
+
   /// - Throws: `SourceError` if the file can't be read or isn't a DeepSpeed configuration.
   public init(path: String) throws(SourceError) {
     let contents = try TextOrFile.contents(path)
@@ -53,6 +60,16 @@ public struct DeepSpeedConfiguration: Sendable {
     guard (0...62).contains(initialScalePower) else {
       throw .malformedJSON(path: path, why: "fp16.initial_scale_power is \(initialScalePower)")
     }
+  }
+
+  /// A member of the file.
+  subscript(name: String) -> JSONValue? { members[name] }
+
+  /// `zero_optimization.offload_optimizer`, or its older name.
+  var isOptimizerOffloaded: Bool {
+    let zero = self["zero_optimization"]
+    let device = zero?["offload_optimizer"]?["device"]?.string ?? "none"
+    return device != "none" || zero?["cpu_offload"]?.isTrue == true
   }
 
   /// Sets `zero_optimization.sub_group_size`.
@@ -115,6 +132,21 @@ enum JSONValue: Decodable, Sendable {
       self = .array(value)
     } else {
       self = .object(try container.decode([String: JSONValue].self))
+    }
+  }
+
+  /// A member of an object.
+  subscript(name: String) -> JSONValue? { if case .object(let members) = self { members[name] } else { nil } }
+  var string: String? { if case .string(let value) = self { value } else { nil } }
+  var isTrue: Bool { if case .bool(true) = self { true } else { false } }
+
+  /// A number, or `auto` for the text "auto", which HF Trainer fills in.
+  func number(auto: Double) -> Double? {
+    switch self {
+    case .int(let value): Double(value)
+    case .double(let value): value
+    case .string("auto"): auto
+    default: nil
     }
   }
 

@@ -25,31 +25,34 @@ public enum InnerOptimizer: Sendable, Equatable {
     let megatron: [(String, PickleValue)] =
       group.megatron.map {
         [
-          ("name", .string($0.name)), ("wd_mult", .float($0.weightDecayMultiplier)),
+          ("name", .string($0.name)), ("wd_mult", .float(group.decays ? 1 : 0)),
           ("lr_mult", .float($0.learningRateMultiplier)),
         ]
       } ?? []
-    let head = megatron + [("lr", .float(settings.initialLearningRate))]
-    let betas = PickleValue.tuple([.float(settings.betas.0), .float(settings.betas.1)])
-    let decay = PickleValue.float(settings.initialWeightDecay * (group.megatron?.weightDecayMultiplier ?? 1))
+    let head = megatron + [("lr", .float(settings.adam.learningRate))]
+    let betas = PickleValue.tuple([.float(settings.adam.betas.0), .float(settings.adam.betas.1)])
+    let decay = PickleValue.float(group.decays ? settings.adam.weightDecay : 0)
     let middle: [(String, PickleValue)] =
       switch self {
       case .adam, .adamW:
         [
-          ("betas", betas), ("eps", .float(settings.eps)), ("weight_decay", decay), ("amsgrad", .bool(false)),
+          ("betas", betas), ("eps", .float(settings.adam.eps)), ("weight_decay", decay),
+          ("amsgrad", .bool(false)),
           ("maximize", .bool(false)), ("foreach", .none), ("capturable", .bool(false)),
           ("differentiable", .bool(false)),
-          ("fused", .none), ("decoupled_weight_decay", .bool(self == .adamW)),
+          ("fused", settings.adam.isFused ? .bool(true) : .none),
+          ("decoupled_weight_decay", .bool(self == .adamW)),
         ]
       case .fusedAdam:
         [
-          ("bias_correction", .bool(true)), ("betas", betas), ("eps", .float(settings.eps)),
+          ("bias_correction", .bool(true)), ("betas", betas), ("eps", .float(settings.adam.eps)),
           ("weight_decay", decay),
         ]
           // Set by its first step: FP16_Optimizer makes one when it starts, and so did a run that has moments.
           + (settings.wrapper == .fp16Fused || settings.moments == .zeros ? [("step", .int(0))] : [])
       }
-    return .dict(head + middle + [("params", .ints(parameters))])
+    let base = settings.adam.baseLearningRate.map { [("initial_lr", PickleValue.float($0))] } ?? []
+    return .dict(head + middle + base + [("params", .ints(parameters))])
   }
 
   /// The moments of a parameter that was never updated; each tensor with a storage of its own, because the optimizer updates

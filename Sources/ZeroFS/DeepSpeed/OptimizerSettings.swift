@@ -8,52 +8,57 @@ struct OptimizerSettings: Sendable {
     case zeros
   }
 
-  let inner: InnerOptimizer
+  /// The hyperparameters of Adam and its like when the run starts. Defaults are those of `torch.optim.AdamW`.
+  struct Adam: Sendable {
+    var inner = InnerOptimizer.adamW
+    /// Of the groups: 0 while the rate warms up.
+    var learningRate = 1e-3
+    /// `initial_lr` of the groups, where a scheduler of torch's keeps the whole rate.
+    var baseLearningRate: Double?
+    var weightDecay = 1e-2
+    var betas = (0.9, 0.999)
+    var eps = 1e-8
+    /// torch's `fused`.
+    var isFused = false
+  }
+
+  let adam: Adam
   let wrapper: OptimizerWrapper
   let moments: Moments
-  /// Of the groups when the run starts: 0 while the rate warms up.
-  let initialLearningRate: Double
-  let initialWeightDecay: Double
-  let betas: (Double, Double)
-  let eps: Double
   let clipGrad: Double
   let configuration: DeepSpeedConfiguration
   let deepSpeedVersion: DeepSpeedVersion
 
-  /// Defaults are MDS's.
+  /// Of a run of MDS, with its defaults.
   init(
     _ run: RunArguments, layout: ParallelLayout, configuration: DeepSpeedConfiguration, moments: Moments,
     version: DeepSpeedVersion
   ) throws(RunError) {
-    inner = try InnerOptimizer(run)
-    wrapper = OptimizerWrapper(
-      layout, inner: inner, accumulatesInFloat32: configuration.accumulatesInFloat32, version: version)
-    deepSpeedVersion = version
-    self.moments = moments
     let warmup = run.schedule?["lr_warmup_steps"]?.asDouble ?? 0
-    initialLearningRate = warmup > 0 ? 0 : run.schedule?["max_lr"]?.asDouble ?? 0
-    initialWeightDecay = run.double("start_weight_decay") ?? run.double("weight_decay") ?? 0.01
-    betas = (run.double("adam_beta1") ?? 0.9, run.double("adam_beta2") ?? 0.999)
-    eps = run.double("adam_eps") ?? 1e-8
+    let adam = Adam(
+      inner: try InnerOptimizer(run),
+      learningRate: warmup > 0 ? 0 : run.schedule?["max_lr"]?.asDouble ?? 0,
+      weightDecay: run.double("start_weight_decay") ?? run.double("weight_decay") ?? 0.01,
+      betas: (run.double("adam_beta1") ?? 0.9, run.double("adam_beta2") ?? 0.999),
+      eps: run.double("adam_eps") ?? 1e-8)
     // Up to 0.19.2 MDS's --clip-grad doesn't reach DeepSpeed's own setting.
-    clipGrad =
-      version.gradientClippingDefault == 0 ? 0 : run.double("clip_grad") ?? version.gradientClippingDefault
-    self.configuration = configuration
+    let clipGrad = version.gradientClippingDefault == 0 ? 0 : run.double("clip_grad")
+    self.init(
+      adam, clipGrad: clipGrad, layout: layout, configuration: configuration, moments: moments,
+      version: version)
   }
 
-  /// `torch.optim.AdamW(model.parameters())`, with torch's defaults.
+  /// - Parameter clipGrad: `nil` for DeepSpeed's default.
   init(
-    adamW layout: ParallelLayout, configuration: DeepSpeedConfiguration, moments: Moments,
-    version: DeepSpeedVersion
+    _ adam: Adam, clipGrad: Double?, layout: ParallelLayout, configuration: DeepSpeedConfiguration,
+    moments: Moments, version: DeepSpeedVersion
   ) {
-    inner = .adamW
+    self.adam = adam
     wrapper = OptimizerWrapper(
-      layout, inner: inner, accumulatesInFloat32: configuration.accumulatesInFloat32, version: version)
-    deepSpeedVersion = version
+      layout, inner: adam.inner, accumulatesInFloat32: configuration.accumulatesInFloat32, version: version)
     self.moments = moments
-    (initialLearningRate, initialWeightDecay) = (1e-3, 1e-2)
-    (betas, eps) = ((0.9, 0.999), 1e-8)
-    clipGrad = version.gradientClippingDefault
+    self.clipGrad = clipGrad ?? version.gradientClippingDefault
     self.configuration = configuration
+    deepSpeedVersion = version
   }
 }

@@ -110,12 +110,13 @@ struct OptimizerState: Sendable {
     var first = 0
     var entries: [PickleValue] = []
     for (group, shapes) in zip(groups, shapes) {
-      entries.append(settings.inner.group(group, settings, parameters: first..<(first + shapes.count)))
+      entries.append(settings.adam.inner.group(group, settings, parameters: first..<(first + shapes.count)))
       first += shapes.count
     }
     let state: [(key: PickleValue, value: PickleValue)] =
       settings.moments == .none
-      ? [] : shapes.joined().enumerated().map { (.int($0.offset), settings.inner.zeroMoments($0.element)) }
+      ? []
+      : shapes.joined().enumerated().map { (.int($0.offset), settings.adam.inner.zeroMoments($0.element)) }
     return .dict(["state": .dict(items: state), "param_groups": .list(entries)])
   }
 

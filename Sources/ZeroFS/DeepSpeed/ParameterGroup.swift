@@ -4,15 +4,15 @@ struct ParameterGroup: Sendable {
   struct Megatron: Sendable {
     /// `wd_no_scale_lr`.
     let name: String
-    /// Factors on weight decay and learning rate.
-    let weightDecayMultiplier: Double
+    /// A factor on the learning rate.
     let learningRateMultiplier = 1.0
   }
 
-  /// `nil` in a group of another client.
-  let megatron: Megatron?
   /// In `named_parameters()` order.
   let parameters: [Parameter]
+  var decays = true
+  /// `nil` in a group of another client.
+  var megatron: Megatron?
 
   /// MDS `megatron/optimizer/__init__.py`: `get_param_groups`: weights first, then biases and norms, which don't decay. An
   /// empty group is left out.
@@ -25,11 +25,10 @@ struct ParameterGroup: Sendable {
     }
     return [
       ParameterGroup(
-        megatron: Megatron(name: "wd_no_scale_lr", weightDecayMultiplier: 1),
-        parameters: parameters.filter { !isWithoutDecay($0) }),
+        parameters: parameters.filter { !isWithoutDecay($0) }, megatron: Megatron(name: "wd_no_scale_lr")),
       ParameterGroup(
-        megatron: Megatron(name: "no_wd_no_scale_lr", weightDecayMultiplier: 0),
-        parameters: parameters.filter(isWithoutDecay)),
+        parameters: parameters.filter(isWithoutDecay), decays: false,
+        megatron: Megatron(name: "no_wd_no_scale_lr")),
     ].filter { !$0.parameters.isEmpty }
   }
 }

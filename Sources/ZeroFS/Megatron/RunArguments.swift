@@ -109,6 +109,10 @@ public enum RunError: Error, Equatable, Sendable, CustomStringConvertible {
   case vocabulary(has: Int, needs: Int)
   case optimizer(String)
   case unreadable(path: String, why: String)
+  /// A flag of HF Trainer's.
+  case trainingArgument(flag: String, value: String, expected: String)
+  /// What the DeepSpeed configuration of HF Trainer asks for.
+  case notServed(String, instead: String)
 
   public var description: String {
     switch self {
@@ -122,6 +126,10 @@ public enum RunError: Error, Equatable, Sendable, CustomStringConvertible {
       "--optimizer \(name): parameter groups of adam, adamw and --ds_fused_adam are served. Use one of them."
     case .unreadable(let path, let why):
       "\(path): \(why). --train-args takes a command line, or a file that holds one."
+    case .trainingArgument(let flag, let value, let expected):
+      "--train-args: \(flag) is '\(value)', but needs \(expected)."
+    case .notServed(let what, let instead):
+      "--deepspeed-config: \(what) isn't served. Use \(instead)."
     }
   }
 }

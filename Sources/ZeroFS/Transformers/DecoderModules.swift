@@ -13,6 +13,9 @@ struct DecoderModules: Sendable {
       case optional
     }
 
+    /// An `nn.LayerNorm` whose name doesn't say so: GPT-2's.
+    var isLayerNorm: Bool { name.split(separator: ".").last?.hasPrefix("ln_") == true }
+
     /// The weight, then the bias, as `nn.Linear`, `nn.LayerNorm` and `Conv1D` register them.
     var parameters: [(name: String, isOptional: Bool)] {
       [(name + ".weight", false)] + (bias == .none ? [] : [(name + ".bias", bias == .optional)])

@@ -11,6 +11,8 @@ public struct ParameterOrder: Sendable {
   let tied: [String: String]
   /// A name of `stateDict` → the name of its tensor in the files, where transformers renames it.
   let files: [String: String]
+  /// Parameters that HF Trainer doesn't let decay; `nil` where the file doesn't say.
+  let withoutWeightDecay: Set<String>?
   /// Whether tensors of the source may be without a place in the module: where transformers itself said what the module is.
   let allowsOthers: Bool
 
@@ -27,10 +29,11 @@ public struct ParameterOrder: Sendable {
     let parameters: [String]
     let tied: [String: String]
     let files: [String: String]?
+    let without_weight_decay: [String]?
   }
 
   /// Reads the file, or the text, of `--parameter-order`: a JSON object with the members `state_dict`, `parameters`, `tied`, and `files`
-  /// where a name of the module isn't the name of its tensor.
+  /// where a name of the module isn't the name of its tensor; `without_weight_decay` for HF Trainer.
   ///
   /// - Throws: `ModelError.parameterOrder` where it isn't that, or its names don't fit together.
   public init(path: String) throws {
@@ -41,6 +44,7 @@ public struct ParameterOrder: Sendable {
     }
     (stateDict, parameters, tied) = (file.state_dict, file.parameters, file.tied)
     files = file.files ?? [:]
+    withoutWeightDecay = file.without_weight_decay.map { Set($0) }
     allowsOthers = true
     let known = Set(stateDict)
     let holders = Set(parameters)
@@ -50,6 +54,9 @@ public struct ParameterOrder: Sendable {
     if parameters.isEmpty { try refuse("there are no parameters") }
     if let name = parameters.first(where: { !known.contains($0) }) {
       try refuse("\(name) is in parameters, but not in state_dict")
+    }
+    if let name = withoutWeightDecay?.subtracting(holders).min() {
+      try refuse("\(name) is in without_weight_decay, but not in parameters")
     }
     for (name, holder) in tied.sorted(by: { $0.key < $1.key }) {
       if !known.contains(name) { try refuse("\(name) is tied, but not in state_dict") }
@@ -76,15 +83,18 @@ public struct ParameterOrder: Sendable {
     guard let layers = file.layers, layers > 0 && layers < 1 << 24 else {
       throw SourceError.malformedJSON(path: file.path, why: "no number of layers")
     }
-    let body = family.modules(layers: layers).flatMap { module in
+    let modules = family.modules(layers: layers)
+    let body = modules.flatMap { module in
       module.parameters.filter { !$0.isOptional || directory.locates($0.name) }.map(\.name)
     }
+    let layerNorms = modules.filter(\.isLayerNorm).flatMap { $0.parameters.map(\.name) }
     let head = "lm_head.weight"
     let isTied = file.tieWordEmbeddings ?? family.isTiedByDefault
     stateDict = body + [head]
     parameters = isTied ? body : stateDict
     tied = isTied ? [head: family.embedding] : [:]
     files = [:]
+    withoutWeightDecay = Set(body.filter(Trainer.isWithoutWeightDecay) + layerNorms)
     allowsOthers = false
   }
 }

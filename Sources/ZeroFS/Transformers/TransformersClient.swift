@@ -1,7 +1,8 @@
 /// A script as DeepSpeed's client: `deepspeed.initialize(model=…, optimizer=torch.optim.AdamW(model.parameters()))` without a
-/// scheduler, then `engine.save_checkpoint` without a client state.
+/// scheduler, then `engine.save_checkpoint` without a client state. Or HF Trainer.
 struct TransformersClient: CheckpointClient {
   let model: HuggingFaceModel
+  let trainer: Trainer?
   let step: Int
   let settings: OptimizerSettings
 
@@ -16,11 +17,16 @@ struct TransformersClient: CheckpointClient {
   }
 
   var loading: [String] {
-    [
-      "engine.load_checkpoint(MNT), with an optimizer of one group: torch.optim.AdamW(model.parameters())",
-      "  its lr \(settings.initialLearningRate), weight_decay \(settings.initialWeightDecay), betas \(settings.betas) and eps "
-        + "\(settings.eps) come from the checkpoint: where the run has others, set them in optimizer.param_groups after loading",
-    ]
+    let adam = settings.adam
+    let rates =
+      "  its lr \(adam.baseLearningRate ?? adam.learningRate), weight_decay \(adam.weightDecay), betas \(adam.betas), eps \(adam.eps) "
+      + "and clip_grad \(settings.clipGrad) come from the checkpoint: where the run has others, "
+    return trainer == nil
+      ? [
+        "engine.load_checkpoint(MNT), with an optimizer of one group: torch.optim.AdamW(model.parameters())",
+        rates + "set them in optimizer.param_groups after loading",
+      ]
+      : ["trainer.train(resume_from_checkpoint=MNT)", rates + "give --train-args"]
   }
 
   var warnings: [String] {
@@ -34,9 +40,10 @@ struct TransformersClient: CheckpointClient {
     return left + stageZeroWarnings(weightsOnly: "load_module_only=True")
   }
 
-  /// One group, as `torch.optim.AdamW(model.parameters())` makes it.
+  /// Trainer's, or the one that `torch.optim.AdamW(model.parameters())` makes.
   func groups(tp: Int, pp: Int) -> [ParameterGroup] {
-    [ParameterGroup(megatron: nil, parameters: model.parameters)]
+    trainer?.groups(model.parameters, withoutWeightDecay: model.order.withoutWeightDecay ?? [])
+      ?? [ParameterGroup(parameters: model.parameters)]
   }
 
   /// `module` is the module's `state_dict()`; at stage 3 the parameters are elsewhere, and their tensors empty.
@@ -52,11 +59,11 @@ struct TransformersClient: CheckpointClient {
       EngineState(
         layout: layout, settings: settings, groups: groups(tp: tp, pp: pp), dp: dp, step: step,
         module: .orderedDict(module), bufferNames: buffers, sharedParameters: tied,
-        learningRateScheduler: .none
+        learningRateScheduler: trainer?.engineSchedule ?? .none
       ).members)
   }
 
   func layerFiles(tp: Int, pp: Int) -> [(name: String, contents: @Sendable () -> PickleValue)] { [] }
 
-  func ownFiles(tag: String) -> [FileTree.Entry] { [] }
+  func ownFiles(tag: String) -> [FileTree.Entry] { trainer?.files ?? [] }
 }

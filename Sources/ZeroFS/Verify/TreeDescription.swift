@@ -26,10 +26,11 @@ public struct TreeDescription {
       throw VerificationError.noCheckpoint(path: path, why: error.reason)
     }
     options = TreeDescription.options(
-      try TorchFile(file).value, isTied: model.configurationFile.tieWordEmbeddings == true)
+      try TorchFile(file).value, isTied: model.configurationFile.tieWordEmbeddings == true,
+      isTrainers: access("\(root)/trainer_state.json", F_OK) == 0)
   }
 
-  private static func options(_ state: PickleValue, isTied: Bool) -> [String] {
+  private static func options(_ state: PickleValue, isTied: Bool, isTrainers: Bool) -> [String] {
     let (args, configuration) = (state["args"], state["ds_config"])
     var words: [String] = []
     func add(_ option: String, _ value: PickleValue?) {
@@ -37,7 +38,7 @@ public struct TreeDescription {
     }
     func add(flag: String, _ value: PickleValue?) { if case .bool(true)? = value { words.append(flag) } }
 
-    add("--iteration", state["global_steps"])
+    if !isTrainers { add("--iteration", state["global_steps"]) }
     add("--zero-stage", configuration?["zero_optimization"]?["stage"] ?? .int(0))
     add("--sub-group-size", configuration?["zero_optimization"]?["sub_group_size"])
     add("--grad-accum-dtype", configuration?["data_types"]?["grad_accum_dtype"])
@@ -47,7 +48,11 @@ public struct TreeDescription {
     }
     words += ["--dtype", isEnabled("bf16") ? "bf16" : isEnabled("fp16") ? "fp16" : "fp32"]
     let ranks = state["dp_world_size"]?.integer ?? 1
-    guard let args, case .build = args else { return words + ["--flavor", "hf", "--dp", "\(ranks)"] }
+    guard let args, case .build = args else {
+      // An optimizer of DeepSpeed's has one group, whoever asked for it.
+      let hasTrainersGroups = isTrainers && configuration?["optimizer"] == nil
+      return words + ["--flavor", hasTrainersGroups ? "trainer" : "hf", "--dp", "\(ranks)"]
+    }
     let sequence = args["ds_sequence_parallel_size"]?.integer ?? 1
     words += ["--dp", "\(ranks / max(sequence, 1))", "--sp", "\(sequence)"]
     add("--tp", args["tensor_model_parallel_size"])

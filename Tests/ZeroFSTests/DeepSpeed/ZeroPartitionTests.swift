@@ -13,7 +13,7 @@ import Testing
       let tensor = MemorySource(values).tensor([size], .float32)
       return Parameter(name: "p\(index)", tensor: tensor, master: tensor)
     }
-    return ParameterGroup(megatron: nil, parameters: parameters)
+    return ParameterGroup(parameters: parameters)
   }
 
   /// The parts in a row are the group and zeros behind it, of a length that is a multiple of 2 × DP.

@@ -1,0 +1,148 @@
+/// HF Trainer as DeepSpeed's client (transformers `integrations/deepspeed.py`: `deepspeed_optim_sched`): who makes the optimizer
+/// and the scheduler, itself or DeepSpeed from its configuration, and what Trainer saves beside DeepSpeed's files.
+struct Trainer: Sendable {
+  /// The optimizer's hyperparameters when the run starts.
+  let adam: OptimizerSettings.Adam
+  /// `nil` for DeepSpeed's default.
+  let gradientClipping: Double?
+  private let arguments: TrainingArguments
+  private let ownsOptimizer: Bool
+  /// DeepSpeed's own scheduler, from its configuration.
+  private let hasConfiguredSchedule: Bool
+
+  /// - Throws: `RunError.notServed` for optimizers and schedulers of other kinds.
+  init(_ arguments: TrainingArguments, _ configuration: DeepSpeedConfiguration) throws(RunError) {
+    self.arguments = arguments
+    let (optimizer, scheduler) = (configuration["optimizer"], configuration["scheduler"])
+    ownsOptimizer = optimizer == nil
+    hasConfiguredSchedule = scheduler != nil
+    var adam =
+      try optimizer.map { optimizer throws(RunError) in
+        try Trainer.configured(optimizer, arguments, isOffloaded: configuration.isOptimizerOffloaded)
+      }
+      ?? OptimizerSettings.Adam(
+        inner: .adamW, learningRate: arguments.learningRate, weightDecay: arguments.weightDecay,
+        betas: (arguments.adamBeta1, arguments.adamBeta2), eps: arguments.adamEpsilon,
+        isFused: arguments.optimizer == .fused)
+    if let scheduler {
+      adam.learningRate = try Trainer.initialRate(scheduler)
+    } else {
+      // torch's schedulers keep the whole rate beside the one of the moment.
+      adam.baseLearningRate = adam.learningRate
+      if arguments.warmsUp { adam.learningRate = 0 }
+    }
+    self.adam = adam
+    gradientClipping = configuration["gradient_clipping"]?.number(auto: arguments.maxGradNorm)
+  }
+
+  /// The optimizer that DeepSpeed makes (DeepSpeed `runtime/engine.py`: `_configure_basic_optimizer`), with `"auto"` as Trainer
+  /// fills it in (transformers `integrations/deepspeed.py`: `trainer_config_process`).
+  private static func configured(
+    _ optimizer: JSONValue, _ arguments: TrainingArguments, isOffloaded: Bool
+  ) throws(RunError) -> OptimizerSettings.Adam {
+    let (type, parameters) = (optimizer["type"]?.string ?? "", optimizer["params"])
+    guard ["adam", "adamw"].contains(type.lowercased()) else {
+      throw .notServed("optimizer \(type)", instead: "Adam or AdamW, or no optimizer: Trainer makes its own")
+    }
+    let isTorch = parameters?["torch_adam"]?.isTrue == true
+    if isOffloaded && !isTorch {
+      throw .notServed(
+        "offload_optimizer with DeepSpeed's own optimizer (DeepSpeedCPUAdam)",
+        instead: "\"torch_adam\": true, or no optimizer: Trainer makes its own")
+    }
+    let decouples = type.lowercased() == "adamw" || parameters?["adam_w_mode"]?.isTrue != false
+    var adam = OptimizerSettings.Adam(inner: isTorch ? (decouples ? .adamW : .adam) : .fusedAdam)
+    // torch's AdamW alone has another default.
+    if adam.inner != .adamW { adam.weightDecay = 0 }
+    adam.learningRate = parameters?["lr"]?.number(auto: arguments.learningRate) ?? adam.learningRate
+    adam.weightDecay = parameters?["weight_decay"]?.number(auto: arguments.weightDecay) ?? adam.weightDecay
+    adam.eps = parameters?["eps"]?.number(auto: arguments.adamEpsilon) ?? adam.eps
+    switch parameters?["betas"] {
+    case .array(let values) where values.count == 2:
+      adam.betas = (values[0].number(auto: 0) ?? adam.betas.0, values[1].number(auto: 0) ?? adam.betas.1)
+    case .string: adam.betas = (arguments.adamBeta1, arguments.adamBeta2)
+    default: break
+    }
+    return adam
+  }
+
+  /// The rate before the first step (DeepSpeed `runtime/lr_schedules.py`: `get_lr`).
+  private static func initialRate(_ scheduler: JSONValue) throws(RunError) -> Double {
+    let type = scheduler["type"]?.string ?? ""
+    switch type {
+    case "WarmupLR", "WarmupDecayLR": return scheduler["params"]?["warmup_min_lr"]?.number(auto: 0) ?? 0
+    case "WarmupCosineLR": return 0
+    default:
+      throw .notServed(
+        "scheduler \(type)",
+        instead: "WarmupLR, WarmupDecayLR or WarmupCosineLR, or no scheduler: Trainer makes its own")
+    }
+  }
+
+  /// transformers `trainer.py`: `create_optimizer`; an optimizer of DeepSpeed's has one group.
+  func groups(_ parameters: [Parameter], withoutWeightDecay names: Set<String>) -> [ParameterGroup] {
+    if !ownsOptimizer { return [ParameterGroup(parameters: parameters)] }
+    return [
+      ParameterGroup(parameters: parameters.filter { !names.contains($0.name) }),
+      ParameterGroup(parameters: parameters.filter { names.contains($0.name) }, decays: false),
+    ]
+  }
+
+  private var groupCount: Int { ownsOptimizer ? 2 : 1 }
+  /// Trainer's own scheduler is the engine's only where the optimizer is, too.
+  private var isScheduleTrainers: Bool { ownsOptimizer && !hasConfiguredSchedule }
+
+  /// `engine.lr_scheduler.state_dict()`.
+  var engineSchedule: PickleValue {
+    if hasConfiguredSchedule { return .dict(["last_batch_iteration": .int(-1)]) }
+    return isScheduleTrainers ? .none : schedule
+  }
+
+  /// The state of torch's `LambdaLR` before the first step. What versions of torch hold beside is as the run makes it.
+  private var schedule: PickleValue {
+    func forEachGroup(_ value: PickleValue) -> PickleValue {
+      .list(Array(repeating: value, count: groupCount))
+    }
+    return .dict([
+      "base_lrs": forEachGroup(.float(adam.baseLearningRate ?? adam.learningRate)),
+      "last_epoch": .int(0),
+      "_step_count": .int(1),
+      "_last_lr": forEachGroup(.float(adam.learningRate)),
+      "lr_lambdas": forEachGroup(.dict(items: [])),
+    ])
+  }
+
+  /// What a resume reads: the state (transformers `trainer_callback.py`: `TrainerState`), and its own scheduler's (`trainer.py`:
+  /// `_load_optimizer_and_scheduler`).
+  ///
+  /// In the state Trainer fills in what isn't there. A resumed run logs, saves and evaluates as the state says.
+  var files: [FileTree.Entry] {
+    let state = FileTree.Entry("trainer_state.json") { [arguments] in
+      VirtualFile(
+        """
+        {
+          "epoch": 0,
+          "eval_steps": \(arguments.evalSteps ?? arguments.loggingSteps),
+          "global_step": 0,
+          "log_history": [],
+          "logging_steps": \(arguments.loggingSteps),
+          "save_steps": \(arguments.saveSteps),
+          "train_batch_size": \(arguments.perDeviceTrainBatchSize)
+        }
+
+        """)
+    }
+    let schedule = FileTree.Entry("scheduler.pt") { [schedule] in
+      TorchArchive(schedule, name: "scheduler").file()
+    }
+    return [state] + (isScheduleTrainers ? [schedule] : [])
+  }
+
+  /// Whether Trainer lets a parameter decay, by its name alone (transformers `trainer.py`: `get_decay_parameter_names`); those of
+  /// an `nn.LayerNorm` don't, either.
+  static func isWithoutWeightDecay(_ name: String) -> Bool {
+    let name = name.lowercased()
+    return ["bias", "layernorm", "rmsnorm"].contains(where: name.contains)
+      || name.split(separator: ".").contains { $0 == "norm" || $0.hasSuffix("_norm") }
+  }
+}

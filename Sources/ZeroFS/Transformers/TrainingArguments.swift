@@ -1,0 +1,102 @@
+/// What of the arguments of HF Trainer shows in a checkpoint (transformers `training_args.py`: `TrainingArguments`), with their
+/// defaults.
+public struct TrainingArguments: Sendable {
+  private(set) var learningRate = 5e-5
+  private(set) var weightDecay = 0.0
+  private(set) var adamBeta1 = 0.9
+  private(set) var adamBeta2 = 0.999
+  private(set) var adamEpsilon = 1e-8
+  private(set) var maxGradNorm = 1.0
+  /// In steps, or below 1 as a part of all steps.
+  private(set) var warmup = 0.0
+  private(set) var perDeviceTrainBatchSize = 8
+  private(set) var loggingSteps = 500
+  private(set) var saveSteps = 500
+  private(set) var evalSteps: Int?
+  private(set) var schedule = Schedule.linear
+  private(set) var optimizer = Optimizer.fused
+
+  /// `--lr_scheduler_type`: those whose rate before the first step is the whole one, or 0 where there is a warmup (transformers
+  /// `optimization.py`: `get_scheduler`).
+  enum Schedule: String, CaseIterable {
+    case linear, cosine, polynomial, constant
+    case cosineWithRestarts = "cosine_with_restarts"
+    case constantWithWarmup = "constant_with_warmup"
+    case inverseSquareRoot = "inverse_sqrt"
+    case cosineWithMinimum = "cosine_with_min_lr"
+    case warmupStableDecay = "warmup_stable_decay"
+  }
+
+  /// `--optim`.
+  enum Optimizer: String, CaseIterable {
+    case plain = "adamw_torch"
+    case fused = "adamw_torch_fused"
+  }
+
+  public init() {}
+
+  /// Reads the command line of a run, or the file that holds one; flags of the script itself are skipped.
+  ///
+  /// - Throws: `RunError`.
+  public init(textOrFile: String) throws(RunError) {
+    let words = ShellScript(try MegatronArguments.contents(textOrFile: textOrFile)).commands.joined()
+    var rest = Array(words)[...]
+    while let word = rest.popFirst() {
+      guard word.hasPrefix("--") else { continue }
+      let flag = String(word.prefix { $0 != "=" })
+      // HfArgumentParser takes both spellings.
+      let name = String(flag.dropFirst(2).map { $0 == "-" ? "_" : $0 })
+      guard TrainingArguments.names.contains(name) else { continue }
+      let value = word.count > flag.count ? String(word.dropFirst(flag.count + 1)) : rest.popFirst() ?? ""
+      // What the script leaves open is no number, and refused as it was written.
+      try set(name, ShellScript.asWritten(value), flag: flag)
+    }
+  }
+
+  private static let names: Set = [
+    "learning_rate", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm",
+    "warmup_steps", "warmup_ratio", "per_device_train_batch_size", "logging_steps", "save_steps",
+    "eval_steps",
+    "lr_scheduler_type", "optim",
+  ]
+
+  private mutating func set(_ name: String, _ text: String, flag: String) throws(RunError) {
+    func number() throws(RunError) -> Double {
+      guard let number = Double(text), number.isFinite, number >= 0 else {
+        throw .trainingArgument(flag: flag, value: text, expected: "a number that isn't negative")
+      }
+      return number
+    }
+    func count() throws(RunError) -> Int {
+      guard let count = Int(text), count > 0 else {
+        throw .trainingArgument(flag: flag, value: text, expected: "a whole number above 0")
+      }
+      return count
+    }
+    func choice<Choice: RawRepresentable<String> & CaseIterable>(_: Choice.Type) throws(RunError) -> Choice {
+      guard let choice = Choice(rawValue: text) else {
+        let all = Choice.allCases.map(\.rawValue).joined(separator: ", ")
+        throw .trainingArgument(flag: flag, value: text, expected: "one of those that are served: \(all)")
+      }
+      return choice
+    }
+    switch name {
+    case "learning_rate": learningRate = try number()
+    case "weight_decay": weightDecay = try number()
+    case "adam_beta1": adamBeta1 = try number()
+    case "adam_beta2": adamBeta2 = try number()
+    case "adam_epsilon": adamEpsilon = try number()
+    case "max_grad_norm": maxGradNorm = try number()
+    case "warmup_steps", "warmup_ratio": warmup = max(warmup, try number())
+    case "per_device_train_batch_size": perDeviceTrainBatchSize = try count()
+    case "logging_steps": loggingSteps = try count()
+    case "save_steps": saveSteps = try count()
+    case "eval_steps": evalSteps = try count()
+    case "lr_scheduler_type": schedule = try choice(Schedule.self)
+    default: optimizer = try choice(Optimizer.self)
+    }
+  }
+
+  /// Whether the rate is 0 before the first step.
+  var warmsUp: Bool { warmup > 0 && schedule != .constant }
+}
