@@ -18,7 +18,7 @@ WARMUP = {"type": "WarmupDecayLR", "params": {
 CASES = {name: dict(zip(("model", "zero", "config", "warmup"), case)) for name, case in {
     "llama-z1": ("llama_bf16", 1, {}, 0),
     "llama-z2-warmup": ("llama_bf16", 2, {}, 2),
-    "llama-z3": ("llama_bf16", 3, {}, 0),
+    "llama-z3": ("llama_bf16", 3, {"zero_optimization": {"stage": 3, "sub_group_size": 30_000}}, 0),
     "tied-z2": ("llama_tied_bf16", 2, {}, 0),
     "qwen2-z1": ("qwen2_bf16", 1, {}, 0),
     "gpt2-z3": ("gpt2", 3, {}, 0),
