@@ -89,13 +89,13 @@ struct Trainer: Sendable {
   }
 
   private var groupCount: Int { ownsOptimizer ? 2 : 1 }
-  /// Trainer's own scheduler is the engine's only where the optimizer is, too.
-  private var isScheduleTrainers: Bool { ownsOptimizer && !hasConfiguredSchedule }
+  /// Whether the scheduler is Trainer's alone, which saves it itself; beside an optimizer of DeepSpeed's the engine has it.
+  private var keepsSchedule: Bool { ownsOptimizer && !hasConfiguredSchedule }
 
   /// `engine.lr_scheduler.state_dict()`.
   var engineSchedule: PickleValue {
     if hasConfiguredSchedule { return .dict(["last_batch_iteration": .int(-1)]) }
-    return isScheduleTrainers ? .none : schedule
+    return keepsSchedule ? .none : schedule
   }
 
   /// The state of torch's `LambdaLR` before the first step. What versions of torch hold beside is as the run makes it.
@@ -135,7 +135,7 @@ struct Trainer: Sendable {
     let schedule = FileTree.Entry("scheduler.pt") { [schedule] in
       TorchArchive(schedule, name: "scheduler").file()
     }
-    return [state] + (isScheduleTrainers ? [schedule] : [])
+    return [state] + (keepsSchedule ? [schedule] : [])
   }
 
   /// Whether Trainer lets a parameter decay, by its name alone (transformers `trainer.py`: `get_decay_parameter_names`); those of
