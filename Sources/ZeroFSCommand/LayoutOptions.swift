@@ -199,8 +199,9 @@ struct CheckpointOptions: ParsableArguments {
     }
     let parallel = try ParallelLayout(
       tp: layout.tp ?? 1, pp: layout.pp ?? 1, dp: layout.dp, sp: layout.sp ?? 1,
-      zeroStage: layout.zeroStage ?? 1,
-      dtype: try parameterDType(directory, nil), engine: layout.pp ?? 1 > 1 ? .pipeline : .noPipeline)
+      zeroStage: layout.zeroStage ?? files.configuration?.zeroStage ?? 1,
+      dtype: try parameterDType(directory, run: transformersDType(files)),
+      engine: layout.pp ?? 1 > 1 ? .pipeline : .noPipeline)
     let model = try HuggingFaceModel(
       directory, layout: parallel, order: files.order,
       masters: run.masters)
@@ -247,7 +248,8 @@ struct CheckpointOptions: ParsableArguments {
       dp: layout.dp,
       sp: try resolve("--sp", layout.sp, arguments?.int("ds_sequence_parallel_size"), 1),
       zeroStage: try resolve("--zero-stage", layout.zeroStage, arguments?.int("zero_stage"), 1),
-      dtype: try parameterDType(directory, arguments),
+      dtype: try parameterDType(
+        directory, run: arguments.map { $0.isTrue("bf16") ? "bf16" : $0.isTrue("fp16") ? "fp16" : "fp32" }),
       engine: layout.noPipelineParallel || arguments?.isTrue("no_pipeline_parallel") == true
         ? .noPipeline : .pipeline)
   }
@@ -268,10 +270,13 @@ struct CheckpointOptions: ParsableArguments {
     return option ?? run
   }
 
-  private func parameterDType(
-    _ directory: HuggingFaceDirectory, _ arguments: MegatronArguments?
-  ) throws(LayoutError) -> DType {
-    let run: String? = arguments.map { $0.isTrue("bf16") ? "bf16" : $0.isTrue("fp16") ? "fp16" : "fp32" }
+  /// What the run of a script or of HF Trainer trains in, where its arguments or its DeepSpeed configuration say.
+  private func transformersDType(_ files: Files) -> String? {
+    let arguments = files.trainer?.dtype
+    return (files.configuration?.dtype(auto: arguments) ?? arguments)?.layoutWord
+  }
+
+  private func parameterDType(_ directory: HuggingFaceDirectory, run: String?) throws(LayoutError) -> DType {
     switch try resolve("--dtype", layout.dtype, run) {
     case "bf16": return .bfloat16
     case "fp16": return .float16

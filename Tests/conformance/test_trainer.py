@@ -3,9 +3,11 @@ import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from mounting import mounted, run
 from test_flavor_hf import compare, models, run_engine  # noqa: F401
@@ -67,13 +69,7 @@ def test_resumes(name: str, results, measured) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_is_what_trainer_saves(name: str, results, oracle: Path, tmp_path: Path, capsys) -> None:
     _, saved, tree = results[name]
-    deepspeed = []
-    for top in (saved, tree):
-        (tmp_path / top.name).mkdir()
-        for part in ("latest", "global_step0"):
-            (tmp_path / top.name / part).symlink_to(top / part)
-        deepspeed.append(tmp_path / top.name)
-    compare(oracle, *deepspeed, capsys)
+    compare(oracle, deepspeeds_files(saved, tmp_path / "saved"), deepspeeds_files(tree, tmp_path / "tree"), capsys)
     assert (saved / "scheduler.pt").exists() == (tree / "scheduler.pt").exists()
     if (saved / "scheduler.pt").exists():
         theirs, ours = (torch.load(top / "scheduler.pt", weights_only=True) for top in (saved, tree))
@@ -85,6 +81,16 @@ def test_is_what_trainer_saves(name: str, results, oracle: Path, tmp_path: Path,
               for top in (saved, tree)]
     theirs, ours = (parameter_groups(file["optimizer_state_dict"]) for file in groups)
     assert theirs == ours
+
+
+def deepspeeds_files(checkpoint: Path, to: Path) -> Path:
+    """Without those of Trainer's own, of which a resume needs two."""
+    (to / "global_step0").mkdir(parents=True)
+    files = [checkpoint / "latest", *(checkpoint / "global_step0").iterdir()]
+    assert len(files) > 3
+    for file in files:
+        (to / file.relative_to(checkpoint)).symlink_to(file)
+    return to
 
 
 def parameter_groups(state: dict) -> list[dict]:
@@ -115,11 +121,60 @@ def test_layout_directories_and_verify(models, zerofs: Path, mount, results) -> 
     (("--train-args", "x --warmup_steps"), 10, "--warmup_steps is ''"),
     (("--deepspeed-config", '{"optimizer": {"type": "Lion"}}'), 10, "optimizer Lion"),
     (("--deepspeed-config", '{"scheduler": {"type": "OneCycle"}}'), 10, "scheduler OneCycle"),
-    (("--deepspeed-config", '{"optimizer": {"type": "AdamW"}, "zero_optimization": {"offload_optimizer": {"device": "cpu"}}}'),
-     10, "DeepSpeedCPUAdam"),
+    (("--deepspeed-config", '{"optimizer": {"type": "AdamW", "params": {"lr": "3e-4"}}}'), 10, "optimizer.params.lr"),
+    (("--deepspeed-config", '{"optimizer": {"type": "AdamW", "params": {"betas": [0.9]}}}'), 10, "optimizer.params.betas"),
+    (("--deepspeed-config", '{"scheduler": {"type": "WarmupLR", "params": {"warmup_min_lr": [0, 0]}}}'), 10, "warmup_min_lr"),
+    (("--train-args", "--lr_scheduler_type warmup_stable_decay --lr_scheduler_kwargs {} --warmup_steps 1"), 10, "_kwargs"),
+    (("--train-args", "x --bf16 maybe"), 10, "--bf16 is 'maybe'"), (("--train-args", "x --bf16", "--dtype", "fp32"), 4, "--dtype fp32"),
     (("--iteration", 5), 4, "--iteration 5"), (("--tp", 2), 4, "--tp 2"),
-    (("--parameter-order", '{"state_dict": ["a"], "parameters": ["a"], "tied": {}}'), 5, "a"),
 ], ids=str)
 def test_refusals(words: tuple, status: int, word: str, zerofs: Path, models) -> None:  # noqa: F811
     done = run(zerofs, "plan", models["llama_bf16"], "--flavor", "trainer", *words)
     assert done.returncode == status and word in done.stderr, done.stderr
+
+
+def test_an_order_without_decay_is_refused(zerofs: Path, models, tmp_path: Path) -> None:  # noqa: F811
+    with safe_open(models["llama_bf16"] / "model.safetensors", "pt") as file:
+        names = list(file.keys())
+    order = {"state_dict": names, "parameters": names, "tied": {}}
+    words = ("plan", models["llama_bf16"], "--flavor", "trainer", "--parameter-order")
+    done = run(zerofs, *words, json.dumps(order))
+    assert done.returncode == 3 and "without_weight_decay is missing" in done.stderr, done.stderr
+    assert run(zerofs, *words, json.dumps(order | {"without_weight_decay": names[:3]})).returncode == 0
+
+
+def mounted_groups(mount, hf: Path, *words: object) -> list[dict]:
+    with mount(hf, "--flavor", "trainer", *words) as m:
+        [path] = m.path.glob("global_step0/bf16_zero_pp_rank_0_*")
+        return parameter_groups(torch.load(path, weights_only=False)["optimizer_state_dict"])
+
+
+@pytest.mark.parametrize("optimizer", [{}, {"optimizer": {"type": "AdamW", "params": {"lr": "auto"}}}], ids=["own", "config"])
+def test_offloaded_optimizer(optimizer: dict, models, mount, monkeypatch) -> None:  # noqa: F811
+    """DeepSpeedCPUAdam, whose step needs what torch's groups lack. Its extension takes minutes to build and isn't."""
+    from deepspeed.ops.adam import cpu_adam
+    extension = SimpleNamespace(create_adam=lambda *_: None, destroy_adam=lambda *_: None)
+    monkeypatch.setattr(cpu_adam, "CPUAdamBuilder", lambda: SimpleNamespace(load=lambda: extension))
+    [theirs] = cpu_adam.DeepSpeedCPUAdam([torch.nn.Parameter(torch.ones(1))]).state_dict()["param_groups"]
+    config = {"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}} | optimizer
+    groups = mounted_groups(mount, models["llama_bf16"], "--deepspeed-config", json.dumps(config))
+    assert len(groups) == (1 if optimizer else 2)
+    assert all(group.keys() == theirs.keys() | {"initial_lr"} for group in groups)
+    kept = json.dumps(config | {"zero_force_ds_cpu_optimizer": False})
+    assert all(("fused" in group) != bool(optimizer) for group in mounted_groups(
+        mount, models["llama_bf16"], "--deepspeed-config", kept))
+
+
+@pytest.mark.parametrize("words", [("--train-args", "--bf16"), ("--train-args", "--bf16=True"), ("--dtype", "bf16"), (
+    "--deepspeed-config", '{"bf16": {"enabled": true}}'), ("--train-args", "--bf16 True --learning_rate=1e-4",
+    "--deepspeed-config", '{"bf16": {"enabled": "auto"}, "fp16": {"enabled": "auto"}}')], ids=str)
+def test_dtype_of_the_run(words: tuple, golden: Path, mount) -> None:
+    """A model that is stored in fp32 trains in bf16."""
+    assert len(mounted_groups(mount, golden / "hf/llama_fp32", *words)) == 2
+
+
+def test_stage_and_clipping_of_the_configuration(models, zerofs: Path) -> None:  # noqa: F811
+    config = json.dumps({"gradient_clipping": 0.25, "zero_optimization": {"stage": 3}})
+    for flavor in ("hf", "trainer"):
+        plan = run(zerofs, "plan", models["llama_bf16"], "--flavor", flavor, "--deepspeed-config", config).stdout
+        assert "ZeRO 3" in plan and "clip_grad 0.25" in plan

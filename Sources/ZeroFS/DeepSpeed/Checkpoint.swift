@@ -45,6 +45,7 @@ public struct Checkpoint: Sendable {
   {
     guard options.iteration >= 0 else { throw LayoutError.iteration(options.iteration) }
     let configuration = options.deepSpeedConfiguration
+    let clipGrad = configuration.gradientClipping(auto: trainer?.maxGradNorm)
     let trainer = try trainer.map { arguments in
       guard options.iteration == 0 else {
         throw LayoutError.notInFlavor(option: "--iteration \(options.iteration)", flavor: "trainer")
@@ -58,7 +59,7 @@ public struct Checkpoint: Sendable {
     client = TransformersClient(
       model: model, trainer: trainer, step: options.iteration,
       settings: OptimizerSettings(
-        trainer?.adam ?? .init(), clipGrad: trainer?.gradientClipping, layout: model.layout,
+        trainer?.adam ?? .init(), clipGrad: clipGrad, layout: model.layout,
         configuration: configuration, moments: options.hasZeroMoments ? .zeros : .none,
         version: options.deepSpeedVersion))
   }

@@ -65,6 +65,27 @@ public struct DeepSpeedConfiguration: Sendable {
   /// A member of the file.
   subscript(name: String) -> JSONValue? { members[name] }
 
+  /// What the run trains in; `nil` where the file doesn't say.
+  ///
+  /// - Parameter auto: what "auto" stands for.
+  public func dtype(auto: DType?) -> DType? {
+    for (section, dtype) in [("bf16", DType.bfloat16), ("fp16", .float16)] {
+      guard let isEnabled = self[section]?["enabled"] else { continue }
+      if isEnabled.isTrue || isEnabled.isAuto && auto == dtype { return dtype }
+    }
+    return nil
+  }
+
+  /// `zero_optimization.stage`.
+  public var zeroStage: Int? { self["zero_optimization"]?["stage"]?.number.flatMap { Int(exactly: $0) } }
+
+  /// `gradient_clipping`; `nil` for DeepSpeed's default.
+  ///
+  /// - Parameter auto: what "auto" stands for.
+  func gradientClipping(auto: Double?) -> Double? {
+    self["gradient_clipping"].flatMap { $0.isAuto ? auto : $0.number }
+  }
+
   /// `zero_optimization.offload_optimizer`, or its older name.
   var isOptimizerOffloaded: Bool {
     let zero = self["zero_optimization"]
@@ -139,16 +160,17 @@ enum JSONValue: Decodable, Sendable {
   subscript(name: String) -> JSONValue? { if case .object(let members) = self { members[name] } else { nil } }
   var string: String? { if case .string(let value) = self { value } else { nil } }
   var isTrue: Bool { if case .bool(true) = self { true } else { false } }
+  var isFalse: Bool { if case .bool(false) = self { true } else { false } }
 
-  /// A number, or `auto` for the text "auto", which HF Trainer fills in.
-  func number(auto: Double) -> Double? {
+  var number: Double? {
     switch self {
     case .int(let value): Double(value)
     case .double(let value): value
-    case .string("auto"): auto
     default: nil
     }
   }
+  /// What HF Trainer fills in.
+  var isAuto: Bool { string == "auto" }
 
   /// What Python's `json.load` makes of it; members by name.
   var pickle: PickleValue {

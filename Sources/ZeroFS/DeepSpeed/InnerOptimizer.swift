@@ -6,6 +6,8 @@ public enum InnerOptimizer: Sendable, Equatable {
   case adamW
   /// `deepspeed.ops.adam.FusedAdam`.
   case fusedAdam
+  /// `deepspeed.ops.adam.DeepSpeedCPUAdam`.
+  case cpuAdam
 
   /// - Throws: `RunError.optimizer` for those whose state has other members.
   init(_ run: RunArguments) throws(RunError) {
@@ -50,6 +52,11 @@ public enum InnerOptimizer: Sendable, Equatable {
         ]
           // Set by its first step: FP16_Optimizer makes one when it starts, and so did a run that has moments.
           + (settings.wrapper == .fp16Fused || settings.moments == .zeros ? [("step", .int(0))] : [])
+      case .cpuAdam:
+        [
+          ("betas", betas), ("eps", .float(settings.adam.eps)), ("weight_decay", decay),
+          ("bias_correction", .bool(true)), ("amsgrad", .bool(false)),
+        ]
       }
     let base = settings.adam.baseLearningRate.map { [("initial_lr", PickleValue.float($0))] } ?? []
     return .dict(head + middle + base + [("params", .ints(parameters))])
@@ -59,7 +66,8 @@ public enum InnerOptimizer: Sendable, Equatable {
   /// them in place.
   func zeroMoments(_ shape: [Int]) -> PickleValue {
     .dict([
-      "step": self == .fusedAdam ? .int(0) : .tensor(.zeros([], .float32), requiresGrad: false),
+      "step": self == .fusedAdam || self == .cpuAdam
+        ? .int(0) : .tensor(.zeros([], .float32), requiresGrad: false),
       "exp_avg": .tensor(.zeros(shape, .float32), requiresGrad: false),
       "exp_avg_sq": .tensor(.zeros(shape, .float32), requiresGrad: false),
     ])

@@ -36,7 +36,9 @@ public struct MegatronArguments: Equatable, Sendable {
   ) throws(MegatronArgumentError) {
     self.init()
     self.keepingUnresolvedTexts = keepingUnresolvedTexts
-    if try !read(log: commandLine) { try parse(MegatronArguments.words(of: ShellScript(commandLine))) }
+    if try !read(log: commandLine) {
+      try parse(ShellScript(commandLine).arguments { MegatronArgument.byFlag[$0] != nil })
+    }
   }
 
   /// nil if there is no such attribute; `.none` if Python holds None.
@@ -66,23 +68,6 @@ public struct MegatronArguments: Equatable, Sendable {
   }
 
   // MARK: Command lines
-
-  /// The words behind the program among which the arguments are.
-  private static func words(of script: ShellScript) -> [String] {
-    func knownFlags(_ words: [String]) -> Int {
-      words.count { MegatronArgument.byFlag[String($0.prefix { $0 != "=" })] != nil }
-    }
-    var best: [String] = []
-    var bestCount = 0
-    for command in script.commands {
-      let program = command.lastIndex { $0.hasSuffix(".py") }
-      let words = Array(command[(program.map { $0 + 1 } ?? 0)...])
-      let count = knownFlags(words)
-      if count > 0, count >= bestCount { (best, bestCount) = (words, count) }
-    }
-    if bestCount > 0 { return best }
-    return script.assigned.flatMap { (script.variables[$0] ?? []).flatMap(ShellScript.fields) }
-  }
 
   /// As argparse does (CPython Lib/argparse.py: _parse_known_args), with `allow_abbrev=False`; positional
   /// words and unknown flags' values are skipped.

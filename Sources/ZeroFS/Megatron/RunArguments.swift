@@ -261,7 +261,9 @@ extension MegatronArguments {
         return String(decoding: try HuggingFaceDirectory.contents(of: text), as: UTF8.self)
       } catch { throw RunError.unreadable(path: text, why: "\(error)") }
     }
-    if !text.contains(where: \.isWhitespace) { throw .unreadable(path: text, why: errnoMessage(errno)) }
+    if !text.hasPrefix("-") && !text.contains(where: \.isWhitespace) {
+      throw .unreadable(path: text, why: errnoMessage(errno))
+    }
     return text
   }
 }

@@ -31,6 +31,23 @@ struct ShellScript {
     endCommand()
   }
 
+  /// The words behind a program among which its arguments are: of the command with the most known flags, the last of equals; or
+  /// those of the variables that the script sets.
+  ///
+  /// - Parameter isKnown: whether a word up to its `=` is a flag of the program.
+  func arguments(isKnown: (String) -> Bool) -> [String] {
+    var best: [String] = []
+    var bestCount = 0
+    for command in commands {
+      let program = command.lastIndex { $0.hasSuffix(".py") }
+      let words = Array(command[(program.map { $0 + 1 } ?? 0)...])
+      let count = words.count { word in isKnown(String(word.prefix { $0 != "=" })) }
+      if count > 0, count >= bestCount { (best, bestCount) = (words, count) }
+    }
+    if bestCount > 0 { return best }
+    return assigned.flatMap { (variables[$0] ?? []).flatMap(ShellScript.fields) }
+  }
+
   /// The first part of `word` that could not be expanded, as it was written.
   static func unresolvedVariable(in word: String) -> String? {
     guard let start = word.firstIndex(of: mark) else { return nil }

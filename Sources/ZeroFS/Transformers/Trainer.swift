@@ -3,8 +3,6 @@
 struct Trainer: Sendable {
   /// The optimizer's hyperparameters when the run starts.
   let adam: OptimizerSettings.Adam
-  /// `nil` for DeepSpeed's default.
-  let gradientClipping: Double?
   private let arguments: TrainingArguments
   private let ownsOptimizer: Bool
   /// DeepSpeed's own scheduler, from its configuration.
@@ -24,6 +22,12 @@ struct Trainer: Sendable {
         inner: .adamW, learningRate: arguments.learningRate, weightDecay: arguments.weightDecay,
         betas: (arguments.adamBeta1, arguments.adamBeta2), eps: arguments.adamEpsilon,
         isFused: arguments.optimizer == .fused)
+    // Accelerate replaces torch's optimizer where it is offloaded (accelerate `accelerator.py`: `_prepare_deepspeed`).
+    if optimizer == nil && configuration.isOptimizerOffloaded
+      && configuration["zero_force_ds_cpu_optimizer"]?.isFalse != true
+    {
+      adam.inner = .cpuAdam
+    }
     if let scheduler {
       adam.learningRate = try Trainer.initialRate(scheduler)
     } else {
@@ -32,7 +36,6 @@ struct Trainer: Sendable {
       if arguments.warmsUp { adam.learningRate = 0 }
     }
     self.adam = adam
-    gradientClipping = configuration["gradient_clipping"]?.number(auto: arguments.maxGradNorm)
   }
 
   /// The optimizer that DeepSpeed makes (DeepSpeed `runtime/engine.py`: `_configure_basic_optimizer`), with `"auto"` as Trainer
@@ -45,32 +48,47 @@ struct Trainer: Sendable {
       throw .notServed("optimizer \(type)", instead: "Adam or AdamW, or no optimizer: Trainer makes its own")
     }
     let isTorch = parameters?["torch_adam"]?.isTrue == true
-    if isOffloaded && !isTorch {
-      throw .notServed(
-        "offload_optimizer with DeepSpeed's own optimizer (DeepSpeedCPUAdam)",
-        instead: "\"torch_adam\": true, or no optimizer: Trainer makes its own")
-    }
-    let decouples = type.lowercased() == "adamw" || parameters?["adam_w_mode"]?.isTrue != false
-    var adam = OptimizerSettings.Adam(inner: isTorch ? (decouples ? .adamW : .adam) : .fusedAdam)
+    let decouples = type.lowercased() == "adamw" || parameters?["adam_w_mode"]?.isFalse != true
+    var adam = OptimizerSettings.Adam(
+      inner: isTorch ? (decouples ? .adamW : .adam) : isOffloaded ? .cpuAdam : .fusedAdam)
     // torch's AdamW alone has another default.
     if adam.inner != .adamW { adam.weightDecay = 0 }
-    adam.learningRate = parameters?["lr"]?.number(auto: arguments.learningRate) ?? adam.learningRate
-    adam.weightDecay = parameters?["weight_decay"]?.number(auto: arguments.weightDecay) ?? adam.weightDecay
-    adam.eps = parameters?["eps"]?.number(auto: arguments.adamEpsilon) ?? adam.eps
-    switch parameters?["betas"] {
-    case .array(let values) where values.count == 2:
-      adam.betas = (values[0].number(auto: 0) ?? adam.betas.0, values[1].number(auto: 0) ?? adam.betas.1)
-    case .string: adam.betas = (arguments.adamBeta1, arguments.adamBeta2)
-    default: break
+    func number(_ name: String, auto: Double, otherwise: Double) throws(RunError) -> Double {
+      try Trainer.number(parameters?[name], "optimizer.params.\(name)", auto: auto) ?? otherwise
+    }
+    adam.learningRate = try number("lr", auto: arguments.learningRate, otherwise: adam.learningRate)
+    adam.weightDecay = try number("weight_decay", auto: arguments.weightDecay, otherwise: adam.weightDecay)
+    adam.eps = try number("eps", auto: arguments.adamEpsilon, otherwise: adam.eps)
+    if let betas = parameters?["betas"] {
+      if case .array(let values) = betas, values.count == 2, let first = values[0].number,
+        let second = values[1].number
+      {
+        adam.betas = (first, second)
+      } else if betas.isAuto {
+        adam.betas = (arguments.adamBeta1, arguments.adamBeta2)
+      } else {
+        throw .notServed("such a value of optimizer.params.betas", instead: "two numbers or \"auto\"")
+      }
     }
     return adam
+  }
+
+  /// A number of the configuration; `nil` where there is none.
+  private static func number(_ value: JSONValue?, _ name: String, auto: Double) throws(RunError) -> Double? {
+    guard let value else { return nil }
+    if value.isAuto { return auto }
+    guard let number = value.number else {
+      throw .notServed("such a value of \(name)", instead: "a number or \"auto\"")
+    }
+    return number
   }
 
   /// The rate before the first step (DeepSpeed `runtime/lr_schedules.py`: `get_lr`).
   private static func initialRate(_ scheduler: JSONValue) throws(RunError) -> Double {
     let type = scheduler["type"]?.string ?? ""
     switch type {
-    case "WarmupLR", "WarmupDecayLR": return scheduler["params"]?["warmup_min_lr"]?.number(auto: 0) ?? 0
+    case "WarmupLR", "WarmupDecayLR":
+      return try number(scheduler["params"]?["warmup_min_lr"], "scheduler.params.warmup_min_lr", auto: 0) ?? 0
     case "WarmupCosineLR": return 0
     default:
       throw .notServed(

@@ -15,6 +15,9 @@ public struct TrainingArguments: Sendable {
   private(set) var evalSteps: Int?
   private(set) var schedule = Schedule.linear
   private(set) var optimizer = Optimizer.fused
+  private var schedulerArguments: String?
+  private var isBFloat16 = false
+  private var isFloat16 = false
 
   /// `--lr_scheduler_type`: those whose rate before the first step is the whole one, or 0 where there is a warmup (transformers
   /// `optimization.py`: `get_scheduler`).
@@ -39,25 +42,44 @@ public struct TrainingArguments: Sendable {
   ///
   /// - Throws: `RunError`.
   public init(textOrFile: String) throws(RunError) {
-    let words = ShellScript(try MegatronArguments.contents(textOrFile: textOrFile)).commands.joined()
-    var rest = Array(words)[...]
+    let script = ShellScript(try MegatronArguments.contents(textOrFile: textOrFile))
+    var rest = script.arguments { TrainingArguments.name(ofFlag: $0) != nil }[...]
     while let word = rest.popFirst() {
-      guard word.hasPrefix("--") else { continue }
       let flag = String(word.prefix { $0 != "=" })
-      // HfArgumentParser takes both spellings.
-      let name = String(flag.dropFirst(2).map { $0 == "-" ? "_" : $0 })
-      guard TrainingArguments.names.contains(name) else { continue }
-      let value = word.count > flag.count ? String(word.dropFirst(flag.count + 1)) : rest.popFirst() ?? ""
+      guard let name = TrainingArguments.name(ofFlag: flag) else { continue }
+      let value: String
+      if word.count > flag.count {
+        value = String(word.dropFirst(flag.count + 1))
+      } else if TrainingArguments.switches.contains(name), rest.first?.hasPrefix("-") != false {
+        value = "true"
+      } else {
+        value = rest.popFirst() ?? ""
+      }
       // What the script leaves open is no number, and refused as it was written.
       try set(name, ShellScript.asWritten(value), flag: flag)
     }
+    if schedule == .warmupStableDecay, warmup > 0, let schedulerArguments {
+      throw .trainingArgument(
+        flag: "--lr_scheduler_kwargs", value: schedulerArguments,
+        expected:
+          "to be left out with a warmup of warmup_stable_decay: the first rate could be another than 0")
+    }
   }
+
+  /// HfArgumentParser takes both spellings.
+  private static func name(ofFlag flag: String) -> String? {
+    let name = String(flag.dropFirst(2).map { $0 == "-" ? "_" : $0 })
+    return flag.hasPrefix("--") && names.contains(name) ? name : nil
+  }
+
+  /// Those that need no value.
+  private static let switches: Set = ["bf16", "fp16"]
 
   private static let names: Set = [
     "learning_rate", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm",
     "warmup_steps", "warmup_ratio", "per_device_train_batch_size", "logging_steps", "save_steps",
     "eval_steps",
-    "lr_scheduler_type", "optim",
+    "lr_scheduler_type", "lr_scheduler_kwargs", "optim", "bf16", "fp16",
   ]
 
   private mutating func set(_ name: String, _ text: String, flag: String) throws(RunError) {
@@ -72,6 +94,13 @@ public struct TrainingArguments: Sendable {
         throw .trainingArgument(flag: flag, value: text, expected: "a whole number above 0")
       }
       return count
+    }
+    func truth() throws(RunError) -> Bool {
+      switch text.lowercased() {
+      case "true", "yes", "t", "y", "1": return true
+      case "false", "no", "f", "n", "0": return false
+      default: throw .trainingArgument(flag: flag, value: text, expected: "true or false")
+      }
     }
     func choice<Choice: RawRepresentable<String> & CaseIterable>(_: Choice.Type) throws(RunError) -> Choice {
       guard let choice = Choice(rawValue: text) else {
@@ -92,10 +121,16 @@ public struct TrainingArguments: Sendable {
     case "logging_steps": loggingSteps = try count()
     case "save_steps": saveSteps = try count()
     case "eval_steps": evalSteps = try count()
+    case "lr_scheduler_kwargs": schedulerArguments = text
+    case "bf16": isBFloat16 = try truth()
+    case "fp16": isFloat16 = try truth()
     case "lr_scheduler_type": schedule = try choice(Schedule.self)
     default: optimizer = try choice(Optimizer.self)
     }
   }
+
+  /// What the run trains in, where its arguments say.
+  public var dtype: DType? { isBFloat16 ? .bfloat16 : isFloat16 ? .float16 : nil }
 
   /// Whether the rate is 0 before the first step.
   var warmsUp: Bool { warmup > 0 && schedule != .constant }
