@@ -72,6 +72,14 @@ public struct ParameterOrder: Sendable {
     }
   }
 
+  /// Whether HF Trainer keeps a parameter from decaying, by its name alone (transformers `trainer.py`: `get_decay_parameter_names`);
+  /// those of an `nn.LayerNorm` don't decay, either.
+  static func isWithoutWeightDecay(_ name: String) -> Bool {
+    let name = name.lowercased()
+    return ["bias", "layernorm", "rmsnorm"].contains(where: name.contains)
+      || name.split(separator: ".").contains { $0 == "norm" || $0.hasSuffix("_norm") }
+  }
+
   /// The order that follows from the family of the model in `directory`.
   ///
   /// - Throws: `ModelError.noParameterOrder` for families that aren't known, `SourceError` without a number of layers.
@@ -94,7 +102,7 @@ public struct ParameterOrder: Sendable {
     parameters = isTied ? body : stateDict
     tied = isTied ? [head: family.embedding] : [:]
     files = [:]
-    withoutWeightDecay = Set(body.filter(Trainer.isWithoutWeightDecay) + layerNorms)
+    withoutWeightDecay = Set(body.filter(ParameterOrder.isWithoutWeightDecay) + layerNorms)
     allowsOthers = false
   }
 }

@@ -44,7 +44,7 @@ import Testing
     let decaying = [
       "model.embed_tokens.weight", "model.normal.weight", "model.norms.0.weight", "lm_head.weight",
     ]
-    #expect(kept.allSatisfy(Trainer.isWithoutWeightDecay))
-    #expect(!decaying.contains(where: Trainer.isWithoutWeightDecay))
+    #expect(kept.allSatisfy(ParameterOrder.isWithoutWeightDecay))
+    #expect(!decaying.contains(where: ParameterOrder.isWithoutWeightDecay))
   }
 }

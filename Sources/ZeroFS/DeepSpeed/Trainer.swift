@@ -155,12 +155,4 @@ struct Trainer: Sendable {
     }
     return [state] + (keepsSchedule ? [schedule] : [])
   }
-
-  /// Whether Trainer lets a parameter decay, by its name alone (transformers `trainer.py`: `get_decay_parameter_names`); those of
-  /// an `nn.LayerNorm` don't, either.
-  static func isWithoutWeightDecay(_ name: String) -> Bool {
-    let name = name.lowercased()
-    return ["bias", "layernorm", "rmsnorm"].contains(where: name.contains)
-      || name.split(separator: ".").contains { $0 == "norm" || $0.hasSuffix("_norm") }
-  }
 }
