@@ -103,22 +103,40 @@ def run_rounds(probes: dict[str, Probe], rows: Sequence[Row], rounds: int) -> No
             row.take(samples)
 
 
+def memory(count: int) -> mmap.mmap:
+    """What malloc gives for so much: private, page-aligned, made when it is touched."""
+    return mmap.mmap(-1, count, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+
 def read(path: Path, start: int, count: int, buffer: memoryview | None = None) -> int:
-    """Reads the window in requests of 1 MiB into page-aligned memory."""
-    buffer = buffer or memoryview(mmap.mmap(-1, MIB))
-    descriptor, position, end = os.open(path, os.O_RDONLY), start, start + count
-    while position < end and (got := os.preadv(descriptor, [buffer[:min(MIB, end - position)]], position)):
-        position += got
+    """Reads the window in requests of 1 MiB, page-aligned: one behind the other into `buffer`, or all into a buffer of 1 MiB."""
+    buffer = buffer or memoryview(memory(MIB))
+    descriptor, done = os.open(path, os.O_RDONLY), 0
+    while done < count:
+        place = 0 if len(buffer) == MIB else done
+        if not (got := os.preadv(descriptor, [buffer[place:place + min(MIB, count - done)]], start + done)):
+            raise AssertionError(f"{path} ends at byte {start + done}, not {start + count}")
+        done += got
     os.close(descriptor)
-    assert position == end, f"{path} ends at byte {position}, not {end}"
     return count
 
 
-_BUFFER = memoryview(mmap.mmap(-1, MIB))
-
-
 def reading(*windows: tuple[Path, int, int]) -> Callable[[], int]:
-    """A probe's `run`: every window (path, start, bytes), one after the other."""
+    """A probe's `run`: every window (path, start, bytes), one after the other, each into memory of its own, as a loader reads."""
+    def run() -> int:
+        total = 0
+        for path, start, count in windows:
+            with memory(max(count, MIB + 1)) as new, memoryview(new) as buffer:
+                total += read(path, start, count, buffer)
+        return total
+    return run
+
+
+_BUFFER = memoryview(memory(MIB))
+
+
+def rereading(*windows: tuple[Path, int, int]) -> Callable[[], int]:
+    """The same into one MiB that stays in the cache, as cat and cp read."""
     return lambda: sum(read(path, start, count, _BUFFER) for path, start, count in windows)
 
 

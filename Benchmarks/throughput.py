@@ -12,7 +12,7 @@ import torch
 
 import inputs
 import twin
-from measure import MIB, Probe, Row, compiled, reading, reading_together, run_rounds
+from measure import MIB, Probe, Row, compiled, memory, reading, reading_together, rereading, run_rounds
 from mounting import Mount, mounted
 
 LENGTH = 256 * MIB
@@ -32,11 +32,14 @@ def rows() -> list[Row]:
         Row("fp32 optimizer file / tmpfs", "masters", "masters: tmpfs", 0.9),
         Row("zeros (Adam moments) / tmpfs", "moments", "moments: tmpfs", 1.0),
         Row("fused QKV / tmpfs", "qkv", "qkv: tmpfs", 0.75),
+        Row("bf16 layer file, memory reused / tmpfs", "layer again", "layer again: tmpfs"),
+        Row("fp32 optimizer file, memory reused / tmpfs", "masters again", "masters again: tmpfs"),
+        Row("zeros, memory reused / tmpfs", "moments again", "moments again: tmpfs"),
         Row("TP-8 column slices (2 KiB runs) / gather in user space", "columns", "columns: gather", 0.5),
-        Row("verbatim / C twin", "embedding", "twin: verbatim"),
-        Row("widened bf16→fp32 / C twin", "widened", "twin: widened"),
-        Row("zeros / C twin", "moments", "twin: zeros"),
-        Row("source at an aliased offset / C twin", "aliased", "twin: aliased"),
+        Row("verbatim, memory reused / C twin", "embedding", "twin: verbatim"),
+        Row("widened bf16→fp32, memory reused / C twin", "masters again", "twin: widened"),
+        Row("zeros, memory reused / C twin", "moments again", "twin: zeros"),
+        Row("source at an aliased offset, memory reused / C twin", "aliased", "twin: aliased"),
         Row("cp of the layer file / cp from tmpfs", "cp", "cp: tmpfs"),
         Row("torch.load / from ext4's page cache", "torch.load", "torch.load: ext4", 1.0),
         Row("torch.load(mmap=True) and touch / ext4", "torch mmap", "torch mmap: ext4", 0.3),
@@ -44,8 +47,8 @@ def rows() -> list[Row]:
         Row("16 readers together / 2", "16 readers", "2 readers", 0.9),
         Row("tmpfs itself: 16 readers / 2", "tmpfs: 16 readers", "tmpfs: 2 readers"),
         Row("daemon CPU per GB, verbatim / C twin", "embedding", "twin: verbatim", 1.15, "cpu"),
-        Row("daemon CPU per GB, widened / C twin", "widened", "twin: widened", 1.15, "cpu"),
-        Row("daemon CPU per GB, zeros / C twin", "moments", "twin: zeros", 1.15, "cpu"),
+        Row("daemon CPU per GB, widened / C twin", "masters again", "twin: widened", 1.15, "cpu"),
+        Row("daemon CPU per GB, zeros / C twin", "moments again", "twin: zeros", 1.15, "cpu"),
     ]
 
 
@@ -97,23 +100,28 @@ def _probes(binary: Path, scratch: Path, disk: Path, stack: contextlib.ExitStack
     return {
         "layer": Probe(reading((layer, 0, LENGTH)), whole.pid),
         "layer: tmpfs": Probe(reading((copies["layer"], 0, LENGTH))),
+        "layer again": Probe(rereading((layer, 0, LENGTH)), whole.pid),
+        "layer again: tmpfs": Probe(rereading((copies["layer"], 0, LENGTH))),
+        "masters again": Probe(rereading(masters), whole.pid),
+        "masters again: tmpfs": Probe(rereading((copies["masters"], 0, LENGTH))),
+        "moments again": Probe(rereading(moments), whole.pid),
+        "moments again: tmpfs": Probe(rereading((copies["moments"], 0, LENGTH))),
         "layer: ext4": Probe(reading((on_ext4, 0, LENGTH))),
         "masters": Probe(reading(masters), whole.pid),
         "masters: tmpfs": Probe(reading((copies["masters"], 0, LENGTH))),
         "moments: tmpfs": Probe(reading((copies["moments"], 0, LENGTH))),
         "moments": Probe(reading(moments), whole.pid),
-        "twin: zeros": Probe(reading((straight.path / "zeros", 0, LENGTH)), straight.pid),
+        "twin: zeros": Probe(rereading((straight.path / "zeros", 0, LENGTH)), straight.pid),
         "qkv": Probe(reading(qkv, qkv), whole.pid),
         "qkv: tmpfs": Probe(reading(*[(copies["qkv"], 0, qkv[2])] * 2)),
         "columns": Probe(reading(*columns), sliced.pid),
         "columns: gather": Probe(gathering(source, [tensors[f"model.layers.0.{name}.weight"]
                                                      for name in ("self_attn.o_proj", "mlp.down_proj")])),
-        "embedding": Probe(reading((embedding, 0, embedding_count)), whole.pid),
-        "twin: verbatim": Probe(reading((straight.path / "verbatim", 0, embedding_count)), straight.pid),
-        "widened": Probe(reading(masters), whole.pid),
-        "twin: widened": Probe(reading((straight.path / "widened", 0, LENGTH)), straight.pid),
-        "aliased": Probe(reading((aliased.path / EMBEDDING, 0, embedding_count)), aliased.pid),
-        "twin: aliased": Probe(reading((crooked.path / "verbatim", 0, embedding_count)), crooked.pid),
+        "embedding": Probe(rereading((embedding, 0, embedding_count)), whole.pid),
+        "twin: verbatim": Probe(rereading((straight.path / "verbatim", 0, embedding_count)), straight.pid),
+        "twin: widened": Probe(rereading((straight.path / "widened", 0, LENGTH)), straight.pid),
+        "aliased": Probe(rereading((aliased.path / EMBEDDING, 0, embedding_count)), aliased.pid),
+        "twin: aliased": Probe(rereading((crooked.path / "verbatim", 0, embedding_count)), crooked.pid),
         "cp": Probe(copying(layer, scratch / "cp.pt")),
         "cp: tmpfs": Probe(copying(on_tmpfs, scratch / "cp.pt")),
         "torch.load": Probe(loading(embedding)),
@@ -170,7 +178,7 @@ def temporary_copy(path: Path, to: Path) -> Iterator[Path]:
 
 
 def gathering(source: Path, tensors: list[tuple[int, list[int]]]):
-    """The column slices of every rank, collected by numpy from a mapping into 1 MiB of memory."""
+    """The column slices of every rank, collected by numpy from a mapping, each into memory of its own, a MiB at a time."""
     views = [numpy.memmap(source, numpy.uint16, "r", offset, tuple(shape)) for offset, shape in tensors]
 
     def run() -> int:
@@ -179,10 +187,10 @@ def gathering(source: Path, tensors: list[tuple[int, list[int]]]):
             for view in views:
                 width = view.shape[1] // TP
                 step = MIB // (2 * width)
-                buffer = numpy.empty((step, width), numpy.uint16)
+                gathered = numpy.frombuffer(memory(2 * view.shape[0] * width), numpy.uint16).reshape(-1, width)
                 for row in range(0, view.shape[0], step):
-                    numpy.copyto(buffer, view[row:row + step, rank * width:(rank + 1) * width])
-                    total += buffer.nbytes
+                    numpy.copyto(gathered[row:row + step], view[row:row + step, rank * width:(rank + 1) * width])
+                total += gathered.nbytes
         return total
     return run
 
