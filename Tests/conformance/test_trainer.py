@@ -126,6 +126,7 @@ def test_layout_directories_and_verify(models, zerofs: Path, mount, results) -> 
     (("--deepspeed-config", '{"scheduler": {"type": "WarmupLR", "params": {"warmup_min_lr": [0, 0]}}}'), 10, "warmup_min_lr"),
     (("--train-args", "--lr_scheduler_type warmup_stable_decay --lr_scheduler_kwargs {} --warmup_steps 1"), 10, "_kwargs"),
     (("--train-args", "x --bf16 maybe"), 10, "--bf16 is 'maybe'"), (("--train-args", "x --bf16", "--dtype", "fp32"), 4, "--dtype fp32"),
+    (("--deepspeed-config", '{"gradient_clipping": "1.0"}'), 5, "gradient_clipping"),
     (("--iteration", 5), 4, "--iteration 5"), (("--tp", 2), 4, "--tp 2"),
 ], ids=str)
 def test_refusals(words: tuple, status: int, word: str, zerofs: Path, models) -> None:  # noqa: F811

@@ -57,6 +57,9 @@ public struct DeepSpeedConfiguration: Sendable {
       }
       subGroupSize = size
     }
+    if let clipping = self["gradient_clipping"], clipping.number == nil, !clipping.isAuto {
+      throw .malformedJSON(path: path, why: "gradient_clipping is neither a number nor \"auto\"")
+    }
     guard (0...62).contains(initialScalePower) else {
       throw .malformedJSON(path: path, why: "fp16.initial_scale_power is \(initialScalePower)")
     }
