@@ -8,7 +8,7 @@ struct CRC32: Sendable, Equatable {
 
   mutating func append(_ bytes: UnsafeRawBufferPointer) {
     let start = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self)
-    value = crc32_gzip_refl(value, start, UInt64(bytes.count))
+    value = zerofs_crc32_gzip_refl(value, start, UInt64(bytes.count))
   }
 
   /// The CRC of `count` bytes that follow.
