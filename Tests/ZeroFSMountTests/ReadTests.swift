@@ -53,6 +53,42 @@ import Testing
     #expect(wrong.value == [])
   }
 
+  /// More readers than windows are kept for (`GatherPool`), that go on where they were, go back, or skip, in requests that
+  /// change at times; half of them with two threads on one handle.
+  @Test func readersInOrder() throws {
+    let scratch = try mounted()
+    let seed = UInt64.random(in: 0 ... .max)
+    let wholes = try ["cast.pt", "strided.pt", "verbatim.pt", "sub/dir/sparse.pt"].map { name in
+      (path: scratch.path(name), bytes: try scratch.tree().file(name).bytes())
+    }
+    let wrong = Locked<[String]>([])
+    DispatchQueue.concurrentPerform(iterations: 24) { reader in
+      let (path, whole) = wholes[reader % wholes.count]
+      let descriptor = open(path, O_RDONLY)
+      defer { close(descriptor) }
+      DispatchQueue.concurrentPerform(iterations: 1 + reader / 4 % 2) { thread in
+        var random = SplitMix(state: seed &+ UInt64(reader * 2 + thread))
+        var (position, length) = (0, 1 << 18)
+        var buffer = [UInt8](repeating: 0, count: 1 << 20)
+        for _ in 0..<100 {
+          switch Int.random(in: 0..<12, using: &random) {
+          case 0: position = Int.random(in: 0..<whole.count, using: &random)
+          case 1: length = Int.random(in: 1...buffer.count, using: &random)
+          default: break
+          }
+          let count = pread(descriptor, &buffer, length, position)
+          let end = min(position + length, whole.count)
+          let isEqual = whole.withUnsafeBytes {
+            memcmp($0.baseAddress! + position, buffer, end - position) == 0
+          }
+          if count != end - position || !isEqual { wrong.append("\(path) \(position) \(length): \(count)") }
+          position = end < whole.count ? end : 0
+        }
+      }
+    }
+    #expect(wrong.value == [], "seed \(seed)")
+  }
+
   @Test func aProgramRuns() throws {
     let scratch = try mounted()
     #expect(try run(URL(fileURLWithPath: scratch.path("zero_to_fp32.py")), []).output == "executed\n")
@@ -88,6 +124,24 @@ import Testing
     #expect(scratch.logged.contains(source))
     // The daemon lives, and serves what it can.
     #expect(try read(scratch.path("sub/small.pt"), 0..<other.count).get() == other.bytes(0..<other.count))
+  }
+
+  /// The window that follows two reads in order is composed before it is asked for.
+  @Test(arguments: ["cast.pt", "strided.pt"]) func aWindowComposedAheadIsAnError(name: String) throws {
+    let scratch = try mounted()
+    let descriptor = open(scratch.path(name), O_RDONLY)
+    defer { close(descriptor) }
+    var buffer = [UInt8](repeating: 0, count: 1 << 18)
+    func next() -> Int { Glibc.read(descriptor, &buffer, buffer.count) }
+    for _ in 0..<3 { #expect(next() == buffer.count) }
+    // It is composed by now.
+    usleep(100_000)
+    let source = open(scratch.sources + "/a.bin", O_WRONLY)
+    pwrite(source, [1, 2, 3], 3, 3 << 20)
+    close(source)
+    #expect(next() == -1 && errno == EIO)
+    #expect(next() == -1 && errno == EIO)
+    #expect(scratch.logged.split(separator: "\n").count == 1, "\(scratch.logged)")
   }
 
   @Test func aPieceThatTheKernelCannotCopyIsAnError() throws {

@@ -1,4 +1,5 @@
 """A 70B model, sparse on disk: the plan, the listing and every byte of one rank, in little memory."""
+import contextlib
 import json
 import subprocess
 import time
@@ -42,6 +43,19 @@ def test_mount(sparse70b: Path, mount, measured) -> None:
         measured(f"70B: RssAnon {memory_kb} kB, written {m.bytes_written()} bytes")
         assert memory_kb < 64 * 1024
         assert m.bytes_written() == 0
+
+
+def test_many_open_files(sparse70b: Path, mount, measured) -> None:
+    """Each file of 200 was read in order and stays open: what is composed ahead of them is bounded."""
+    with mount(sparse70b, *LAYOUT) as m, contextlib.ExitStack() as stack:
+        paths = sorted((m.path / "global_step0").glob("*_optim_states.pt"))
+        files = [stack.enter_context(path.open("rb", buffering=0)) for path in paths for _ in range(5)]
+        for _ in range(4):
+            for file in files:
+                assert file.readinto(memoryview(BUFFER)[:1 << 20]) == 1 << 20
+        memory_kb = m.rss_anon_kb()
+        measured(f"70B: {len(files)} files open, each read in order: RssAnon {memory_kb} kB")
+        assert memory_kb < 64 * 1024
 
 
 def listing(m: Mount, measured) -> None:

@@ -63,18 +63,23 @@ func fuseOperations() -> fuse_lowlevel_ops {
     information.pointee.direct_io = isCached ? 0 : 1
     information.pointee.keep_cache = isCached ? 1 : 0
     information.pointee.noflush = 1
-    let handle = Unmanaged.passRetained(open)
+    let handle = Unmanaged.passRetained(FileHandle(open))
     information.pointee.fh = UInt64(UInt(bitPattern: handle.toOpaque()))
     // The opener was interrupted: no release will follow.
     if fuse_reply_open(request, information) == -ENOENT { handle.release() }
   }
   operations.release = { request, _, information in
-    OpenFile.handle(information)?.release()
+    if let handle = FileHandle.of(information) {
+      FuseServer.serving(request).gathers.forget(handle.takeUnretainedValue())
+      handle.release()
+    }
     fail(request, 0)
   }
   operations.read = { request, _, size, offset, information in readFile(request, size, offset, information) }
   operations.lseek = { request, _, offset, whence, information in
-    guard let open = OpenFile.handle(information)?.takeUnretainedValue() else { return fail(request, EBADF) }
+    guard let open = FileHandle.of(information)?.takeUnretainedValue().open else {
+      return fail(request, EBADF)
+    }
     guard whence == SEEK_DATA || whence == SEEK_HOLE else { return fail(request, EINVAL) }
     guard let position = open.file.seek(offset, toHole: whence == SEEK_HOLE) else {
       return fail(request, ENXIO)
@@ -118,22 +123,44 @@ private func readFile(
   _ request: fuse_req_t?, _ size: Int, _ offset: off_t, _ information: UnsafeMutablePointer<fuse_file_info>?
 ) {
   let server = FuseServer.serving(request)
-  guard let open = OpenFile.handle(information)?.takeUnretainedValue() else { return fail(request, EBADF) }
+  guard let handle = FileHandle.of(information)?.takeUnretainedValue() else { return fail(request, EBADF) }
   guard size <= server.gathers.capacity && offset >= 0 else { return fail(request, EINVAL) }
-  let start = min(offset, open.file.count)
-  let window = start..<(start + min(size, open.file.count - start))
+  let start = min(offset, handle.open.file.count)
+  var window = start..<(start + min(size, handle.open.file.count - start))
+  var request = ReadRequest(pointer: request)
+  let isInOrder = handle.advance(over: window)
+  guard var loan = server.gathers.lend(window, of: handle, to: request) else { return }
+  while true {
+    answer(request, with: window, of: handle.open, from: loan, server)
+    // While the reader makes memory for what it asks for next. Mapped pieces are as quickly composed when they are needed.
+    guard isInOrder, loan.lease.gather.isMostlyBuffered, let next = handle.window(after: window),
+      server.gathers.begin(next, of: handle, in: loan.lease)
+    else { return server.gathers.giveBack(loan.lease) }
+    // What fails is tried again when it is asked for, and then an error.
+    loan.isComposed = (try? handle.open.file.read(next, into: &loan.lease.gather)) != nil
+    guard let waiting = server.gathers.end(loan.lease, isComposed: loan.isComposed) else { return }
+    (request, window) = (waiting, next)
+  }
+}
+
+private func answer(
+  _ request: ReadRequest, with window: Range<Int>, of open: OpenFile, from loan: GatherPool.Loan,
+  _ server: FuseServer
+) {
   do {
-    try server.gathers.withGather { gather throws(ReadError) in
-      try open.file.read(window, into: &gather)
-      let sent = gather.pieces.withUnsafeBufferPointer {
-        fuse_reply_iov(request, $0.baseAddress, Int32($0.count))
-      }
-      // The kernel could not copy a mapped piece, and has answered with EIO; say why.
-      if sent != 0 { explainFailedCopy(of: open, gather, server) }
+    if loan.isComposed {
+      try loan.lease.gather.verifySources()
+    } else {
+      try open.file.read(window, into: &loan.lease.gather)
     }
+    let sent = loan.lease.gather.pieces.withUnsafeBufferPointer {
+      fuse_reply_iov(request.pointer, $0.baseAddress, Int32($0.count))
+    }
+    // The kernel could not copy a mapped piece, and has answered with EIO; say why.
+    if sent != 0 { explainFailedCopy(of: open, loan.lease.gather, server) }
   } catch {
     server.log(error, reading: open.path)
-    fail(request, EIO)
+    fail(request.pointer, EIO)
   }
 }
 
@@ -158,10 +185,9 @@ extension FuseServer {
   }
 }
 
-extension OpenFile {
-  /// The open file that `open` left in the handle; retained until `release`.
-  fileprivate static func handle(_ information: UnsafeMutablePointer<fuse_file_info>?) -> Unmanaged<OpenFile>?
-  {
+extension FileHandle {
+  /// The handle that `open` left; retained until `release`.
+  fileprivate static func of(_ information: UnsafeMutablePointer<fuse_file_info>?) -> Unmanaged<FileHandle>? {
     information.flatMap { UnsafeRawPointer(bitPattern: UInt($0.pointee.fh)) }.map { .fromOpaque($0) }
   }
 }

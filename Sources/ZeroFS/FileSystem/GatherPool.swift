@@ -1,24 +1,119 @@
 import Synchronization
 
 /// Buffers for reads, a few of which are kept when a read is over: there may be as many as reads at a time
-/// (`FuseServer.mostThreads`), of a megabyte each.
+/// (`FuseServer.mostThreads`), of a megabyte each. What is kept may hold a window that a reader in order will ask for next.
 final class GatherPool: Sendable {
-  // Unchecked: a lease is in the pool or with one read, never both, and the mutex orders the two.
-  private final class Lease: @unchecked Sendable {
+  // Unchecked: a lease is in the pool or with one thread, never both, and the mutex orders the two.
+  final class Lease: @unchecked Sendable {
     var gather: Gather
-    init(capacity: Int) { gather = Gather(capacity: capacity, for: .kernel) }
+    fileprivate init(capacity: Int) { gather = Gather(capacity: capacity, for: .kernel) }
+  }
+
+  struct Loan {
+    let lease: Lease
+    /// Whether it holds the window; its sources are to be verified again.
+    var isComposed = false
+  }
+
+  /// A window that is composed before it is asked for, or has been.
+  private struct Ahead {
+    let handle: FileHandle
+    let window: Range<Int>
+    let lease: Lease
+    /// `State.reads` when it was begun.
+    let begun: Int
+    var isComposed = false
+    /// Asked for meanwhile, and answered by the thread that composes it.
+    var waiting: ReadRequest?
+  }
+
+  private struct State {
+    var idle: [Lease] = []
+    /// At most one of a handle; the oldest first.
+    var ahead: [Ahead] = []
+    var reads = 0
+
+    mutating func keep(_ lease: Lease) {
+      if idle.count + ahead.count < GatherPool.mostKept { idle.append(lease) }
+    }
   }
 
   /// The longest window, in bytes.
   let capacity: Int
-  private static let mostIdle = 10
-  private let idle = Mutex<[Lease]>([])
+  private static let mostKept = 10
+  /// Reads of others after which nobody is expected any more to ask for a window.
+  private static let patience = 1000
+  private let state = Mutex(State())
 
   init(capacity: Int) { self.capacity = capacity }
 
-  func withGather<Result, E: Error>(_ body: (inout Gather) throws(E) -> Result) throws(E) -> Result {
-    let lease = idle.withLock { $0.popLast() } ?? Lease(capacity: capacity)
-    defer { idle.withLock { if $0.count < GatherPool.mostIdle { $0.append(lease) } } }
-    return try body(&lease.gather)
+  /// A buffer for `window`; `nil` when another thread is composing it, and will answer `request`.
+  func lend(_ window: Range<Int>, of handle: FileHandle, to request: ReadRequest) -> Loan? {
+    state.withLock { state in
+      state.reads += 1
+      if let index = state.ahead.firstIndex(where: { $0.handle === handle }) {
+        let ahead = state.ahead[index]
+        if ahead.isComposed {
+          state.ahead.remove(at: index)
+          return Loan(lease: ahead.lease, isComposed: ahead.window == window)
+        }
+        if ahead.window == window && ahead.waiting == nil {
+          state.ahead[index].waiting = request
+          return nil
+        }
+      }
+      return Loan(lease: state.idle.popLast() ?? Lease(capacity: capacity))
+    }
+  }
+
+  func giveBack(_ lease: Lease) { state.withLock { $0.keep(lease) } }
+
+  /// Announces that the caller composes `window` in `lease`, to be followed by `end`. False if there is no room for it: who has
+  /// asked for nothing for long makes room.
+  func begin(_ window: Range<Int>, of handle: FileHandle, in lease: Lease) -> Bool {
+    state.withLock { state in
+      if state.ahead.contains(where: { $0.handle === handle }) { return false }
+      if state.ahead.count == GatherPool.mostKept {
+        let stale = state.ahead.firstIndex {
+          $0.isComposed && state.reads - $0.begun > GatherPool.patience
+        }
+        guard let stale else { return false }
+        state.ahead.remove(at: stale)
+      }
+      state.ahead.append(Ahead(handle: handle, window: window, lease: lease, begun: state.reads))
+      return true
+    }
+  }
+
+  /// The window of `begin` is composed, or can't be. The request for it, if there is one already: the caller answers it, and
+  /// has the lease until then.
+  func end(_ lease: Lease, isComposed: Bool) -> ReadRequest? {
+    state.withLock { state in
+      // Not there any more if the handle was released.
+      guard let index = state.ahead.firstIndex(where: { $0.lease === lease }) else {
+        state.keep(lease)
+        return nil
+      }
+      if let waiting = state.ahead[index].waiting {
+        state.ahead.remove(at: index)
+        return waiting
+      }
+      if isComposed {
+        state.ahead[index].isComposed = true
+      } else {
+        state.ahead.remove(at: index)
+        state.keep(lease)
+      }
+      return nil
+    }
+  }
+
+  /// Nobody will ask for a window of `handle` any more.
+  func forget(_ handle: FileHandle) {
+    state.withLock { state in
+      guard let index = state.ahead.firstIndex(where: { $0.handle === handle }) else { return }
+      let ahead = state.ahead.remove(at: index)
+      if ahead.isComposed { state.keep(ahead.lease) }
+    }
   }
 }

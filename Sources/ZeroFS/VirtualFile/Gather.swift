@@ -35,6 +35,9 @@ public struct Gather: ~Copyable {
     staging.deallocate()
   }
 
+  /// Whether most of the window was copied or computed into the buffer, and not left to the kernel to copy.
+  var isMostlyBuffered: Bool { used > filled / 2 }
+
   public var count: Int { pieces.reduce(0) { $0 + $1.iov_len } }
 
   /// Calls `body` with each piece.
