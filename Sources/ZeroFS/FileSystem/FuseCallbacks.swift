@@ -128,16 +128,17 @@ private func readFile(
   let start = min(offset, handle.open.file.count)
   var window = start..<(start + min(size, handle.open.file.count - start))
   var request = ReadRequest(pointer: request)
-  let isInOrder = handle.advance(over: window)
+  let pace = handle.advance(over: window)
   guard var loan = server.gathers.lend(window, of: handle, to: request) else { return }
   while true {
-    answer(request, with: window, of: handle.open, from: loan, server)
-    // While the reader makes memory for what it asks for next. Mapped pieces are as quickly composed when they are needed.
-    guard isInOrder, loan.lease.gather.isMostlyBuffered, let next = handle.window(after: window),
-      server.gathers.begin(next, of: handle, in: loan.lease)
+    handle.answering { answer(request, with: window, of: handle.open, from: loan, server) }
+    // While the reader takes in what it got, or makes memory for what comes next.
+    guard pace.isInOrder, pace.isUnhurried || loan.lease.gather.isMostlyBuffered,
+      let next = handle.window(after: window), server.gathers.begin(next, of: handle, in: loan.lease)
     else { return server.gathers.giveBack(loan.lease) }
+    let verbatim: Gather.VerbatimRuns = pace.isUnhurried ? .copied : .mapped
     // What fails is tried again when it is asked for, and then an error.
-    loan.isComposed = (try? handle.open.file.read(next, into: &loan.lease.gather)) != nil
+    loan.isComposed = (try? handle.open.file.read(next, into: &loan.lease.gather, verbatim: verbatim)) != nil
     guard let waiting = server.gathers.end(loan.lease, isComposed: loan.isComposed) else { return }
     (request, window) = (waiting, next)
   }
@@ -151,7 +152,7 @@ private func answer(
     if loan.isComposed {
       try loan.lease.gather.verifySources()
     } else {
-      try open.file.read(window, into: &loan.lease.gather)
+      try open.file.read(window, into: &loan.lease.gather, verbatim: .mapped)
     }
     let sent = loan.lease.gather.pieces.withUnsafeBufferPointer {
       fuse_reply_iov(request.pointer, $0.baseAddress, Int32($0.count))

@@ -1,12 +1,11 @@
-import Synchronization
-
 /// Buffers for reads, a few of which are kept when a read is over: there may be as many as reads at a time
-/// (`FuseServer.mostThreads`), of a megabyte each. What is kept may hold a window that a reader in order will ask for next.
+/// (`FuseServer.mostThreads`), of a megabyte each. What is kept may hold a window that a reader in order will ask for next,
+/// composed while there was a processor for it.
 final class GatherPool: Sendable {
   // Unchecked: a lease is in the pool or with one thread, never both, and the mutex orders the two.
   final class Lease: @unchecked Sendable {
     var gather: Gather
-    fileprivate init(capacity: Int) { gather = Gather(capacity: capacity, for: .kernel) }
+    fileprivate init(capacity: Int) { gather = Gather(capacity: capacity) }
   }
 
   struct Loan {
@@ -32,6 +31,20 @@ final class GatherPool: Sendable {
     /// At most one of a handle; the oldest first.
     var ahead: [Ahead] = []
     var reads = 0
+    /// Leases that threads have.
+    var lent = 0
+    /// Whose the last reads were, in no order.
+    private var recent: [ObjectIdentifier] = []
+    var readers: Int { Set(recent).count }
+
+    mutating func note(_ handle: FileHandle) {
+      if recent.count < GatherPool.mostRecent {
+        recent.append(ObjectIdentifier(handle))
+      } else {
+        recent[reads % GatherPool.mostRecent] = ObjectIdentifier(handle)
+      }
+      reads += 1
+    }
 
     mutating func keep(_ lease: Lease) {
       if idle.count + ahead.count < GatherPool.mostKept { idle.append(lease) }
@@ -40,39 +53,64 @@ final class GatherPool: Sendable {
 
   /// The longest window, in bytes.
   let capacity: Int
+  private let processors: Int
   private static let mostKept = 10
+  private static let mostRecent = 16
   /// Reads of others after which nobody is expected any more to ask for a window.
   private static let patience = 1000
-  private let state = Mutex(State())
+  private let state = LockedValue(State())
 
-  init(capacity: Int) { self.capacity = capacity }
+  init(capacity: Int, processors: Int = Workers.cores) {
+    self.capacity = capacity
+    self.processors = processors
+  }
 
   /// A buffer for `window`; `nil` when another thread is composing it, and will answer `request`.
   func lend(_ window: Range<Int>, of handle: FileHandle, to request: ReadRequest) -> Loan? {
-    state.withLock { state in
-      state.reads += 1
+    enum Found {
+      case loan(Loan)
+      case waits
+      case nothing
+    }
+    let found = state.withLock { state -> Found in
+      state.note(handle)
+      state.lent += 1
       if let index = state.ahead.firstIndex(where: { $0.handle === handle }) {
         let ahead = state.ahead[index]
         if ahead.isComposed {
           state.ahead.remove(at: index)
-          return Loan(lease: ahead.lease, isComposed: ahead.window == window)
+          return .loan(Loan(lease: ahead.lease, isComposed: ahead.window == window))
         }
         if ahead.window == window && ahead.waiting == nil {
           state.ahead[index].waiting = request
-          return nil
+          state.lent -= 1
+          return .waits
         }
       }
-      return Loan(lease: state.idle.popLast() ?? Lease(capacity: capacity))
+      return state.idle.popLast().map { .loan(Loan(lease: $0)) } ?? .nothing
+    }
+    switch found {
+    case .loan(let loan): return loan
+    case .waits: return nil
+    // Not while others wait for the lock: the kernel makes memory for it.
+    case .nothing: return Loan(lease: Lease(capacity: capacity))
     }
   }
 
-  func giveBack(_ lease: Lease) { state.withLock { $0.keep(lease) } }
+  func giveBack(_ lease: Lease) {
+    state.withLock { state in
+      state.lent -= 1
+      state.keep(lease)
+    }
+  }
 
-  /// Announces that the caller composes `window` in `lease`, to be followed by `end`. False if there is no room for it: who has
-  /// asked for nothing for long makes room.
+  /// Announces that the caller composes `window` in `lease`, to be followed by `end`. False if there is no processor for it,
+  /// counting one for each reader and for each thread with a lease, or no room, which who has asked for nothing for long makes.
   func begin(_ window: Range<Int>, of handle: FileHandle, in lease: Lease) -> Bool {
     state.withLock { state in
-      if state.ahead.contains(where: { $0.handle === handle }) { return false }
+      guard state.lent + state.readers <= processors,
+        !state.ahead.contains(where: { $0.handle === handle })
+      else { return false }
       if state.ahead.count == GatherPool.mostKept {
         let stale = state.ahead.firstIndex {
           $0.isComposed && state.reads - $0.begun > GatherPool.patience
@@ -89,6 +127,7 @@ final class GatherPool: Sendable {
   /// has the lease until then.
   func end(_ lease: Lease, isComposed: Bool) -> ReadRequest? {
     state.withLock { state in
+      state.lent -= 1
       // Not there any more if the handle was released.
       guard let index = state.ahead.firstIndex(where: { $0.lease === lease }) else {
         state.keep(lease)
@@ -96,6 +135,7 @@ final class GatherPool: Sendable {
       }
       if let waiting = state.ahead[index].waiting {
         state.ahead.remove(at: index)
+        state.lent += 1
         return waiting
       }
       if isComposed {

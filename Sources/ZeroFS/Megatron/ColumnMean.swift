@@ -37,10 +37,11 @@ final class ColumnMean: ByteSource {
     let levelPower = max(4, (Int.bitWidth - (rows - 1).leadingZeroBitCount) / ColumnMean.levels)
     let levelStep = 1 << levelPower
     var sums = [[Float]](repeating: [Float](repeating: 0, count: cols), count: ColumnMean.levels)
-    var gather = Gather(capacity: levelStep * cols * 4, for: .userSpace)
+    var gather = Gather(capacity: levelStep * cols * 4)
 
     func add(rows range: Range<Int>) throws(ReadError) {
-      try widened.read((range.lowerBound * cols * 4)..<(range.upperBound * cols * 4), into: &gather)
+      let window = (range.lowerBound * cols * 4)..<(range.upperBound * cols * 4)
+      try widened.read(window, into: &gather, verbatim: .copied)
       var column = 0
       gather.forEachPiece { piece in
         for value in piece.assumingMemoryBound(to: Float.self) {

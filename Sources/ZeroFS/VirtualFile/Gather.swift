@@ -3,17 +3,18 @@ import Glibc
 /// The bytes of one window, as pieces for `writev`: verbatim runs straight from the mapping of their source, zeros from
 /// shared memory, the rest from a buffer. Reusable; one at a time uses it.
 public struct Gather: ~Copyable {
-  /// Who may touch the pieces.
-  public enum Consumer: Sendable {
-    /// The kernel, by `writev`: pieces may point into mappings of source files.
-    case kernel
-    /// This program: everything is copied first, so that a source that is truncated meanwhile can't fault.
-    case userSpace
+  /// What becomes of verbatim runs.
+  public enum VerbatimRuns: Sendable {
+    /// Long ones stay in the mapping of their source, for nobody but the kernel to copy, by `writev`.
+    case mapped
+    /// They are read into the buffer: for this program, which a source that is truncated meanwhile must not fault, and for
+    /// windows whose sources are to be read now and not when they are sent.
+    case copied
   }
 
   /// In order; valid until the next `reset`.
   public private(set) var pieces: [iovec] = []
-  private let consumer: Consumer
+  private var verbatim = VerbatimRuns.copied
   private let buffer: UnsafeMutableRawBufferPointer
   private var used = 0
   /// Bytes of the window that the pieces hold so far.
@@ -22,8 +23,7 @@ public struct Gather: ~Copyable {
   private var sources: [any ByteSource] = []
 
   /// - Parameter capacity: the longest window, in bytes.
-  public init(capacity: Int, for consumer: Consumer) {
-    self.consumer = consumer
+  public init(capacity: Int) {
     // A page of room for each long run to be moved by.
     let room = (capacity / Gather.shortestMoved + 1) * Gather.page
     buffer = .allocate(byteCount: capacity + 2 * Gather.longestElement + room, alignment: Gather.page)
@@ -45,7 +45,8 @@ public struct Gather: ~Copyable {
     for piece in pieces { try body(UnsafeRawBufferPointer(start: piece.iov_base, count: piece.iov_len)) }
   }
 
-  mutating func reset() {
+  mutating func reset(_ verbatim: VerbatimRuns) {
+    self.verbatim = verbatim
     pieces.removeAll(keepingCapacity: true)
     sources.removeAll(keepingCapacity: true)
     used = 0
@@ -165,7 +166,7 @@ public struct Gather: ~Copyable {
     // Byte granular: a window may end inside an element.
     let size = run.cast.source.size
     let elements = (bytes.lowerBound / size)..<((bytes.upperBound + size - 1) / size)
-    let mapping = consumer == .kernel ? run.source.mapping : nil
+    let mapping = verbatim == .mapped ? run.source.mapping : nil
     var skip = bytes.lowerBound - elements.lowerBound * size
     var left = bytes.count
     try Gather.forEachRow(of: run, elements: elements) { (offset, count) throws(ReadError) in

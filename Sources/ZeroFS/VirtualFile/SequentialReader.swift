@@ -27,7 +27,7 @@ struct SequentialReader: ~Copyable {
   private var steps: ArraySlice<Step>
   /// By where it starts, the CRC of each range that a checksum is of, as far as it was read.
   private var partial: [Int: CRC32] = [:]
-  private var gather = Gather(capacity: windowCount, for: .userSpace)
+  private var gather = Gather(capacity: windowCount)
   /// Pieces of the window in `gather` that were handed out.
   private var taken = 0
   private let field = UnsafeMutableRawBufferPointer.allocate(byteCount: 4, alignment: 4)
@@ -73,7 +73,8 @@ struct SequentialReader: ~Copyable {
       switch step.kind {
       case .data:
         taken = 0
-        try file.read(position..<min(step.end, position + SequentialReader.windowCount), into: &gather)
+        let end = min(step.end, position + SequentialReader.windowCount)
+        try file.read(position..<end, into: &gather, verbatim: .copied)
       case .hole:
         var crc = CRC32()
         crc.append(zeros: step.end - position)

@@ -24,8 +24,10 @@ public struct VirtualFile: Sendable {
   /// Collects the bytes of `window` (cut at the end of the file) into `gather`.
   ///
   /// - Throws: `ReadError` when a source can't be read or is no longer what it was.
-  public func read(_ window: Range<Int>, into gather: inout Gather) throws(ReadError) {
-    gather.reset()
+  public func read(_ window: Range<Int>, into gather: inout Gather, verbatim: Gather.VerbatimRuns)
+    throws(ReadError)
+  {
+    gather.reset(verbatim)
     let window = window.clamped(to: 0..<count)
     var index = extentIndex(at: window.lowerBound)
     var position = window.lowerBound
@@ -43,12 +45,12 @@ public struct VirtualFile: Sendable {
   /// The bytes of `window`, of the whole file without one: for what isn't long.
   ///
   /// - Throws: as `read`.
-  public func bytes(_ window: Range<Int>? = nil, for consumer: Gather.Consumer = .userSpace) throws(ReadError)
+  public func bytes(_ window: Range<Int>? = nil, verbatim: Gather.VerbatimRuns = .copied) throws(ReadError)
     -> [UInt8]
   {
     let window = window ?? 0..<count
-    var gather = Gather(capacity: max(window.count, 1), for: consumer)
-    try read(window, into: &gather)
+    var gather = Gather(capacity: max(window.count, 1))
+    try read(window, into: &gather, verbatim: verbatim)
     var bytes: [UInt8] = []
     bytes.reserveCapacity(window.count)
     gather.forEachPiece { bytes += $0 }

@@ -1,10 +1,11 @@
+import Glibc
 import Testing
 
 @testable import ZeroFS
 
 /// Windows that are composed before they are asked for. What is in a lease is seen by its pieces.
 @Suite struct GatherPoolTests {
-  let pool = GatherPool(capacity: 64)
+  let pool = GatherPool(capacity: 64, processors: 1000)
   let file = VirtualFile((0..<10).map { String(repeating: "\($0)", count: 10) }.joined())
 
   func handle() -> FileHandle { FileHandle(OpenFile(path: "file", file: file)) }
@@ -13,25 +14,58 @@ import Testing
   /// As the callback does: `window` was answered from `lease`, and `next` is composed in it.
   func compose(_ next: Range<Int>, of handle: FileHandle, in lease: GatherPool.Lease) throws -> Bool {
     guard pool.begin(next, of: handle, in: lease) else { return false }
-    try file.read(next, into: &lease.gather)
+    try file.read(next, into: &lease.gather, verbatim: .mapped)
     #expect(pool.end(lease, isComposed: true) == nil)
     return true
   }
 
   @Test func aHandleKnowsOrder() {
     let handle = handle()
-    let first = handle.advance(over: 0..<20)
+    let first = handle.advance(over: 0..<20).isInOrder
     #expect(!first && handle.window(after: 0..<20) == 20..<40)
-    let second = handle.advance(over: 20..<50)
+    let second = handle.advance(over: 20..<50).isInOrder
     #expect(second && handle.window(after: 20..<50) == 50..<80)
     // More was asked for than what follows 0..<20.
     #expect(handle.window(after: 0..<20) == nil)
-    let jump = handle.advance(over: 10..<20)
+    let jump = handle.advance(over: 10..<20).isInOrder
     #expect(!jump)
-    let last = handle.advance(over: 20..<90)
+    let last = handle.advance(over: 20..<90).isInOrder
     #expect(last && handle.window(after: 20..<90) == 90..<100)
-    let end = handle.advance(over: 90..<100)
+    let end = handle.advance(over: 90..<100).isInOrder
     #expect(end && handle.window(after: 90..<100) == nil)
+  }
+
+  @Test func aHandleKnowsHaste() {
+    let handle = handle()
+    handle.answering {
+      usleep(2000)
+      // Asked for before the thread that answered got so far.
+      #expect(!handle.advance(over: 0..<10).isUnhurried)
+    }
+    usleep(2000)
+    #expect(handle.advance(over: 0..<10).isUnhurried)
+    // Two milliseconds are little for a copy of a terabyte.
+    #expect(!handle.advance(over: 0..<(1 << 40)).isUnhurried)
+  }
+
+  /// A processor for each reader and for each thread with a lease.
+  @Test func nothingIsComposedAheadWithoutAProcessor() throws {
+    let pool = GatherPool(capacity: 64, processors: 2)
+    let (first, second) = (handle(), handle())
+    let lease = try #require(pool.lend(0..<10, of: first, to: request(1))).lease
+    #expect(pool.begin(10..<20, of: first, in: lease))
+    #expect(pool.end(lease, isComposed: true) == nil)
+    // Another reader.
+    let other = try #require(pool.lend(0..<10, of: second, to: request(1))).lease
+    #expect(!pool.begin(10..<20, of: second, in: other))
+    pool.giveBack(other)
+    // Of which nothing was heard for sixteen reads.
+    for round in 1...16 {
+      let loan = try #require(pool.lend(10..<20, of: first, to: request(1)))
+      #expect(loan.isComposed == (round == 1))
+      #expect(pool.begin(20..<30, of: first, in: loan.lease) == (round == 16))
+      if round < 16 { pool.giveBack(loan.lease) }
+    }
   }
 
   @Test func aComposedWindowIsLent() throws {

@@ -28,9 +28,10 @@ import Testing
       let start = Int.random(in: 0...file.count, using: &generator)
       let end = Int.random(in: start...min(file.count, start + 20_000), using: &generator)
       let expected = Array(whole[start..<end])
-      #expect(try file.bytes(start..<end, for: .kernel) == expected, "seed \(seed), \(start)..<\(end)")
-      #expect(try file.bytes(start..<end, for: .userSpace) == expected, "seed \(seed), \(start)..<\(end)")
-      #expect(try unmapped.bytes(start..<end, for: .kernel) == expected, "seed \(seed), \(start)..<\(end)")
+      #expect(try file.bytes(start..<end, verbatim: .mapped) == expected, "seed \(seed), \(start)..<\(end)")
+      #expect(try file.bytes(start..<end, verbatim: .copied) == expected, "seed \(seed), \(start)..<\(end)")
+      #expect(
+        try unmapped.bytes(start..<end, verbatim: .mapped) == expected, "seed \(seed), \(start)..<\(end)")
     }
   }
 
