@@ -33,17 +33,14 @@ final class GatherPool: Sendable {
     var reads = 0
     /// Leases that threads have.
     var lent = 0
-    /// Whose the last reads were, in no order.
-    private var recent: [ObjectIdentifier] = []
+    /// Whose the last reads were.
+    var recent: [ObjectIdentifier] = []
     var readers: Int { Set(recent).count }
 
     mutating func note(_ handle: FileHandle) {
-      if recent.count < GatherPool.mostRecent {
-        recent.append(ObjectIdentifier(handle))
-      } else {
-        recent[reads % GatherPool.mostRecent] = ObjectIdentifier(handle)
-      }
       reads += 1
+      if recent.count == GatherPool.mostRecent { recent.removeFirst() }
+      recent.append(ObjectIdentifier(handle))
     }
 
     mutating func keep(_ lease: Lease) {
@@ -151,6 +148,7 @@ final class GatherPool: Sendable {
   /// Nobody will ask for a window of `handle` any more.
   func forget(_ handle: FileHandle) {
     state.withLock { state in
+      state.recent.removeAll { $0 == ObjectIdentifier(handle) }
       guard let index = state.ahead.firstIndex(where: { $0.handle === handle }) else { return }
       let ahead = state.ahead.remove(at: index)
       if ahead.isComposed { state.keep(ahead.lease) }
