@@ -56,4 +56,5 @@ final class FileHandle: Sendable {
 struct ReadRequest: @unchecked Sendable {
   // Unchecked: libfuse's, which answers from any thread.
   let pointer: fuse_req_t?
+  let pace: FileHandle.Pace
 }

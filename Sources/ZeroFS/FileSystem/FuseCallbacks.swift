@@ -127,16 +127,15 @@ private func readFile(
   guard size <= server.gathers.capacity && offset >= 0 else { return fail(request, EINVAL) }
   let start = min(offset, handle.open.file.count)
   var window = start..<(start + min(size, handle.open.file.count - start))
-  var request = ReadRequest(pointer: request)
-  let pace = handle.advance(over: window)
+  var request = ReadRequest(pointer: request, pace: handle.advance(over: window))
   guard var loan = server.gathers.lend(window, of: handle, to: request) else { return }
   while true {
     handle.answering { answer(request, with: window, of: handle.open, from: loan, server) }
     // While the reader takes in what it got, or makes memory for what comes next.
-    guard pace.isInOrder, pace.isUnhurried || loan.lease.gather.isMostlyBuffered,
+    guard request.pace.isInOrder, request.pace.isUnhurried || loan.lease.gather.isMostlyBuffered,
       let next = handle.window(after: window), server.gathers.begin(next, of: handle, in: loan.lease)
     else { return server.gathers.giveBack(loan.lease) }
-    let verbatim: Gather.VerbatimRuns = pace.isUnhurried ? .copied : .mapped
+    let verbatim: Gather.VerbatimRuns = request.pace.isUnhurried ? .copied : .mapped
     // What fails is tried again when it is asked for, and then an error.
     loan.isComposed = (try? handle.open.file.read(next, into: &loan.lease.gather, verbatim: verbatim)) != nil
     guard let waiting = server.gathers.end(loan.lease, isComposed: loan.isComposed) else { return }

@@ -44,13 +44,14 @@ final class GatherPool: Sendable {
     }
 
     mutating func keep(_ lease: Lease) {
-      if idle.count + ahead.count < GatherPool.mostKept { idle.append(lease) }
+      if idle.count < GatherPool.mostKept { idle.append(lease) }
     }
   }
 
   /// The longest window, in bytes.
   let capacity: Int
   private let processors: Int
+  /// Of each kind: idle, and with a window.
   private static let mostKept = 10
   private static let mostRecent = 16
   /// Reads of others after which nobody is expected any more to ask for a window.

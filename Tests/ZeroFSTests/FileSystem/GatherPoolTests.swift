@@ -9,7 +9,9 @@ import Testing
   let file = VirtualFile((0..<10).map { String(repeating: "\($0)", count: 10) }.joined())
 
   func handle() -> FileHandle { FileHandle(OpenFile(path: "file", file: file)) }
-  func request(_ number: Int) -> ReadRequest { ReadRequest(pointer: OpaquePointer(bitPattern: number)) }
+  func request(_ number: Int) -> ReadRequest {
+    ReadRequest(pointer: OpaquePointer(bitPattern: number), pace: handle().advance(over: 0..<1))
+  }
 
   /// As the callback does: `window` was answered from `lease`, and `next` is composed in it.
   func compose(_ next: Range<Int>, of handle: FileHandle, in lease: GatherPool.Lease) throws -> Bool {
