@@ -86,7 +86,7 @@ import Testing
         }
       }
     }
-    #expect(wrong.value == [], "seed \(seed)")
+    #expect(wrong.value.prefix(5) == [], "seed \(seed)")
   }
 
   @Test func aProgramRuns() throws {
