@@ -1,10 +1,18 @@
-import Glibc
+import FoundationEssentials
 import Synchronization
 
 /// Threads that share a list of work. Not tasks: they block in reads and writes, which may be many more than there are cores.
 public enum Workers {
-  /// Processors that this process may use.
-  public static var cores: Int { max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))) }
+  /// Processors that this process may use: those that a launcher bound it to, not all that there are.
+  public static var cores: Int {
+    cores((try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? "")
+  }
+
+  /// The same by proc_pid_status(5): `Cpus_allowed` is a mask in hexadecimal digits.
+  static func cores(_ status: String) -> Int {
+    let line = status.split(separator: "\n").first { $0.hasPrefix("Cpus_allowed:") } ?? ""
+    return max(1, line.drop { $0 != ":" }.reduce(0) { $0 + ($1.hexDigitValue ?? 0).nonzeroBitCount })
+  }
 
   /// Calls `body` for each item, in order, at most `count` at a time. Returns when all calls have.
   ///
