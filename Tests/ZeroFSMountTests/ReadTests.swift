@@ -53,20 +53,20 @@ import Testing
     #expect(wrong.value == [])
   }
 
-  /// More readers than windows are kept for (`GatherPool`), that go on where they were, go back, or skip, in requests that
-  /// change at times; half of them with two threads on one handle.
-  @Test func readersInOrder() throws {
+  /// Readers that go on where they were, go back, or skip, in requests that change at times. One at a time is read ahead for;
+  /// many, half of them with two threads on one handle, have all processors busy (`GatherPool`).
+  @Test(arguments: [1, 24]) func readersInOrder(atATime: Int) throws {
     let scratch = try mounted()
     let seed = UInt64.random(in: 0 ... .max)
     let wholes = try ["cast.pt", "strided.pt", "verbatim.pt", "sub/dir/sparse.pt"].map { name in
       (path: scratch.path(name), bytes: try scratch.tree().file(name).bytes())
     }
     let wrong = Locked<[String]>([])
-    DispatchQueue.concurrentPerform(iterations: 24) { reader in
+    let read: @Sendable (Int) -> Void = { reader in
       let (path, whole) = wholes[reader % wholes.count]
       let descriptor = open(path, O_RDONLY)
       defer { close(descriptor) }
-      DispatchQueue.concurrentPerform(iterations: 1 + reader / 4 % 2) { thread in
+      DispatchQueue.concurrentPerform(iterations: atATime == 1 ? 1 : 1 + reader / 4 % 2) { thread in
         var random = SplitMix(state: seed &+ UInt64(reader * 2 + thread))
         var (position, length) = (0, 1 << 18)
         var buffer = [UInt8](repeating: 0, count: 1 << 20)
@@ -85,6 +85,11 @@ import Testing
           position = end < whole.count ? end : 0
         }
       }
+    }
+    if atATime == 1 {
+      for reader in 0..<12 { read(reader) }
+    } else {
+      DispatchQueue.concurrentPerform(iterations: atATime, execute: read)
     }
     #expect(wrong.value.prefix(5) == [], "seed \(seed)")
   }

@@ -46,12 +46,13 @@ def test_mount(sparse70b: Path, mount, measured) -> None:
 
 
 def test_many_open_files(sparse70b: Path, mount, measured) -> None:
-    """Each file of 200 was read in order and stays open: what is composed ahead of them is bounded."""
+    """Each was read in order, for so long that the ones before count as readers no more, and stays open: what is composed ahead
+    of them is bounded."""
     with mount(sparse70b, *LAYOUT) as m, contextlib.ExitStack() as stack:
         paths = sorted((m.path / "global_step0").glob("*_optim_states.pt"))
         files = [stack.enter_context(path.open("rb", buffering=0)) for path in paths for _ in range(5)]
-        for _ in range(4):
-            for file in files:
+        for file in files:
+            for _ in range(20):
                 assert file.readinto(memoryview(BUFFER)[:1 << 20]) == 1 << 20
         memory_kb = m.rss_anon_kb()
         measured(f"70B: {len(files)} files open, each read in order: RssAnon {memory_kb} kB")

@@ -72,19 +72,19 @@ final class GatherPool: Sendable {
     }
     let found = state.withLock { state -> Found in
       state.note(handle)
-      state.lent += 1
       if let index = state.ahead.firstIndex(where: { $0.handle === handle }) {
         let ahead = state.ahead[index]
         if ahead.isComposed {
           state.ahead.remove(at: index)
+          state.lent += 1
           return .loan(Loan(lease: ahead.lease, isComposed: ahead.window == window))
         }
         if ahead.window == window && ahead.waiting == nil {
           state.ahead[index].waiting = request
-          state.lent -= 1
           return .waits
         }
       }
+      state.lent += 1
       return state.idle.popLast().map { .loan(Loan(lease: $0)) } ?? .nothing
     }
     switch found {

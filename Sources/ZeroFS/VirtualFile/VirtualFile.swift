@@ -21,8 +21,9 @@ public struct VirtualFile: Sendable {
 
   public init(_ text: String) { self.init([.literal(Array(text.utf8))]) }
 
-  /// Collects the bytes of `window` (cut at the end of the file) into `gather`.
+  /// Collects the bytes of `window` (cut at the end of the file) into `gather`, and checks the sources behind that.
   ///
+  /// - Parameter verbatim: whether this program may touch the pieces (`copied`), or nobody but the kernel.
   /// - Throws: `ReadError` when a source can't be read or is no longer what it was.
   public func read(_ window: Range<Int>, into gather: inout Gather, verbatim: Gather.VerbatimRuns)
     throws(ReadError)
