@@ -1,5 +1,7 @@
+import Bytes
 import Glibc
-import ZeroFS
+import Logging
+import Mount
 
 /// `MountFixture SOURCES MOUNTPOINT [-f] [--cached] [--log-file PATH] [--files N] [-o OPTION]`: mounts a tree over the
 /// files `a.bin` and `b.bin` of SOURCES, as `zerofs mount` mounts a checkpoint.

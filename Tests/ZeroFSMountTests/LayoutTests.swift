@@ -1,8 +1,6 @@
 import Foundation
 import Testing
 
-@testable import ZeroFS
-
 @Suite struct LayoutTests {
   private func names(_ path: String) throws -> Set<String> {
     Set(try FileManager.default.contentsOfDirectory(atPath: path))

@@ -1,10 +1,11 @@
+import Bytes
 import Foundation
 import Logging
+import Mount
 import Testing
 
+@testable import Command
 @testable import MountFixture
-@testable import ZeroFS
-@testable import ZeroFSCommand
 
 @Suite struct LifecycleTests {
   private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
@@ -54,13 +55,13 @@ import Testing
     #expect(outcome.output.split(separator: "\n").count == 1)
     #expect(
       outcome.output.contains("nonsense") && outcome.output.contains("unknown option"), "\(outcome.output)")
-    #expect(Mount.at(scratch.point) == nil)
+    #expect(MountEntry.at(scratch.point) == nil)
   }
 
   @Test func theMountTableNamesTheSource() throws {
     let scratch = try mounted()
     // Also the escapes: the path has a space.
-    let mount = try #require(Mount.at(scratch.point))
+    let mount = try #require(MountEntry.at(scratch.point))
     #expect(mount.isZerofs && mount.source == scratch.sources)
   }
 
@@ -72,7 +73,7 @@ import Testing
     try #require(attributes(scratch.path("cast.pt")) != nil)
     kill(process.identifier, signal)
     #expect(process.wait() == 0)
-    #expect(Mount.at(scratch.point) == nil)
+    #expect(MountEntry.at(scratch.point) == nil)
   }
 
   @Test func aDeadMountIsCleared() throws {
@@ -87,7 +88,7 @@ import Testing
     #expect(again.status == 0)
     #expect(again.output.contains("whose daemon died"))
     #expect(try read(scratch.path("sub/small.pt"), 0..<10).get().count == 10)
-    #expect(Mount.all().count { $0.point == scratch.point } == 1)
+    #expect(MountEntry.all().count { $0.point == scratch.point } == 1)
   }
 
   @Test func umount() throws {
@@ -98,7 +99,7 @@ import Testing
     #expect(busy.status == 9 && busy.output.hasPrefix("zerofs: \(scratch.point): busy"))
     close(descriptor)
     #expect(try run(zerofs, ["umount", scratch.point]).status == 0)
-    #expect(Mount.at(scratch.point) == nil)
+    #expect(MountEntry.at(scratch.point) == nil)
     let again = try run(zerofs, ["umount", scratch.point])
     #expect(again.status == 6 && again.output == "zerofs: \(scratch.point): nothing is mounted there\n")
     #expect(throws: MountError.notZerofs(path: "/proc", source: "proc", type: "proc")) {
@@ -110,7 +111,7 @@ import Testing
     let scratch = try mounted()
     let descriptor = open(scratch.path("sub/small.pt"), O_RDONLY | O_CLOEXEC)
     try Unmount.unmount(scratch.point, lazily: true)
-    #expect(Mount.at(scratch.point) == nil)
+    #expect(MountEntry.at(scratch.point) == nil)
     var byte: UInt8 = 0
     #expect(pread(descriptor, &byte, 1, 0) == 1)
     close(descriptor)
@@ -122,13 +123,13 @@ import Testing
     #expect(Unmount.detach(scratch.point, lazily: false, isRoot: false) == errnoMessage(EBUSY))
     close(descriptor)
     #expect(Unmount.detach(scratch.point, lazily: false, isRoot: false) == nil)
-    #expect(Mount.at(scratch.point) == nil)
+    #expect(MountEntry.at(scratch.point) == nil)
   }
 
   @Test func exitStatuses() {
-    #expect(ExitStatus(MountError.notMounted(path: "/x")).rawValue == 6)
-    #expect(ExitStatus(MountError.fusermountMissing).rawValue == 7)
-    #expect(ExitStatus(MountError.sessionFailed(path: "/x", errno: EIO)).rawValue == 8)
-    #expect(ExitStatus(MountError.busy(path: "/x")).rawValue == 9)
+    #expect(MountError.notMounted(path: "/x").exitStatus.rawValue == 6)
+    #expect(MountError.fusermountMissing.exitStatus.rawValue == 7)
+    #expect(MountError.sessionFailed(path: "/x", errno: EIO).exitStatus.rawValue == 8)
+    #expect(MountError.busy(path: "/x").exitStatus.rawValue == 9)
   }
 }

@@ -1,8 +1,8 @@
+import Bytes
 import Foundation
 import Testing
 
 @testable import MountFixture
-@testable import ZeroFS
 
 /// The result of a program that ran to its end.
 struct Outcome {

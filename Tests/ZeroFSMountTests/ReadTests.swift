@@ -1,8 +1,9 @@
+import Bytes
 import Foundation
+import Mount
 import Testing
 
 @testable import MountFixture
-@testable import ZeroFS
 
 @Suite struct ReadTests {
   @Test(arguments: [[], ["--cached"]]) func windowsEqualTheComposition(arguments: [String]) throws {

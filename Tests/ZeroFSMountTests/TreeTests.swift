@@ -1,8 +1,8 @@
+import Bytes
 import Foundation
 import Testing
 
 @testable import MountFixture
-@testable import ZeroFS
 
 @Suite struct TreeTests {
   @Test func attributesOfFiles() throws {

@@ -2,7 +2,8 @@ import CZlib
 import Foundation
 import Synchronization
 
-@testable import ZeroFS
+@testable import Bytes
+@testable import Mount
 
 /// Bytes in memory, which can be told to fail.
 final class MemorySource: ByteSource {

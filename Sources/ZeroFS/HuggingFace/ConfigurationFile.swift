@@ -1,17 +1,18 @@
+import Bytes
 import FoundationEssentials
 
 /// `config.json` of any model: the members that every family has, under the names that families give them.
-struct ConfigurationFile: Sendable {
-  let path: String
-  let contents: [UInt8]
-  let modelType: String
+package struct ConfigurationFile: Sendable {
+  package let path: String
+  package let contents: [UInt8]
+  package let modelType: String
   /// The dtype that the model was saved in; `nil` where it isn't said.
-  let dtype: DType?
-  let layers: Int?
-  let hiddenSize: Int?
-  let vocabularySize: Int?
+  package let dtype: DType?
+  package let layers: Int?
+  package let hiddenSize: Int?
+  package let vocabularySize: Int?
   /// `nil` means what transformers 5 means by it: untied, except in families whose own default differs.
-  let tieWordEmbeddings: Bool?
+  package let tieWordEmbeddings: Bool?
 
   // Names as in the file; GPT-2 has its own.
   // swift-format-ignore: AlwaysUseLowerCamelCase
@@ -28,7 +29,7 @@ struct ConfigurationFile: Sendable {
   }
 
   /// - Throws: `SourceError` if the file can't be read, or isn't a model's configuration.
-  init(_ source: any StoredFile) throws(SourceError) {
+  package init(_ source: any StoredFile) throws(SourceError) {
     path = source.path
     contents = try HuggingFaceDirectory.contents(of: source)
     let file: File

@@ -1,17 +1,18 @@
+import Bytes
 import FoundationEssentials
 import Glibc
 
 /// A Hugging Face model directory: its configuration and where each tensor is. Opens every shard and reads the headers;
 /// tensor data is not touched.
-public struct HuggingFaceDirectory: Sendable {
+package struct HuggingFaceDirectory: Sendable {
   /// As given by the user.
-  public let path: String
+  package let path: String
   /// `config.json`, of any model.
-  let configurationFile: ConfigurationFile
+  package let configurationFile: ConfigurationFile
   /// `config.json`, and the index where there is one.
-  let descriptions: [any StoredFile]
+  package let descriptions: [any StoredFile]
   /// The safetensors files, by path.
-  public let files: [any StoredFile]
+  package let files: [any StoredFile]
   private let tensors: [String: Located]
   private let store: any ModelFiles
 
@@ -27,10 +28,10 @@ public struct HuggingFaceDirectory: Sendable {
   /// The model in the directory `path` on disk.
   ///
   /// - Throws: `SourceError`.
-  public init(path: String) throws { try self.init(try DiskDirectory(path)) }
+  package init(path: String) throws { try self.init(try DiskDirectory(path)) }
 
   /// - Throws: `SourceError`.
-  public init(_ store: any ModelFiles) throws {
+  package init(_ store: any ModelFiles) throws {
     path = store.path
     self.store = store
     func open(_ name: String) throws(SourceError) -> any StoredFile {
@@ -95,7 +96,7 @@ public struct HuggingFaceDirectory: Sendable {
   /// What else belongs to a model, beside configuration and weights: the tokenizer, the generation settings, code, a licence.
   ///
   /// - Throws: `SourceError.unreadable`.
-  func companions() throws(SourceError) -> [any StoredFile] {
+  package func companions() throws(SourceError) -> [any StoredFile] {
     let known = Set((descriptions + files).map(name))
     var companions: [any StoredFile] = []
     for name in try store.names() where !known.contains(name) && HuggingFaceDirectory.isCompanion(name) {
@@ -112,7 +113,7 @@ public struct HuggingFaceDirectory: Sendable {
   }
 
   /// The tensor `name`, which must be there with this shape, as F32, F16 or BF16.
-  public func tensor(_ name: String, shape: [Int]) throws(SourceError) -> TensorExpression {
+  package func tensor(_ name: String, shape: [Int]) throws(SourceError) -> TensorExpression {
     guard let located = tensors[name] else { throw .missingTensor(name: name, directory: path) }
     let (file, tensor) = (located.file, located.tensor)
     guard tensor.shape == shape else {
@@ -125,15 +126,15 @@ public struct HuggingFaceDirectory: Sendable {
   }
 
   /// The tensor `name` in the shape that its file gives it.
-  func tensor(_ name: String) throws(SourceError) -> TensorExpression {
+  package func tensor(_ name: String) throws(SourceError) -> TensorExpression {
     try tensor(name, shape: tensors[name]?.tensor.shape ?? [])
   }
 
-  func holds(_ name: String) -> Bool { tensors[name] != nil }
+  package func holds(_ name: String) -> Bool { tensors[name] != nil }
 
   /// The dtype that the model was saved in: as `config.json` says, else that of the first tensor by name, an embedding or
   /// output layer. `nil` if that isn't F32, F16 or BF16.
-  public var dtype: DType? {
+  package var dtype: DType? {
     if let dtype = configurationFile.dtype { return dtype }
     let first = tensors.min { $0.key < $1.key }?.value.tensor.dtype
     return first.flatMap(DType.init(rawValue:)).flatMap {
@@ -144,52 +145,26 @@ public struct HuggingFaceDirectory: Sendable {
   /// What Megatron's model families need of `config.json`.
   ///
   /// - Throws: `ModelError.unknownModelType`, `SourceError.malformedJSON`.
-  public var configuration: ModelConfiguration {
+  package var configuration: ModelConfiguration {
     get throws { try ModelConfiguration(json: configurationFile.contents, path: configurationFile.path) }
   }
 
   /// Names of all tensors.
-  public var tensorNames: some Collection<String> { tensors.keys }
+  package var tensorNames: some Collection<String> { tensors.keys }
 
   /// The file that holds tensor `name`.
-  func file(of name: String) -> String { tensors[name]?.file.path ?? path }
+  package func file(of name: String) -> String { tensors[name]?.file.path ?? path }
 
   /// The name of one of the files in the directory.
-  func name(of file: any StoredFile) -> String { file.path.dropping(prefix: path + "/") ?? file.path }
+  package func name(of file: any StoredFile) -> String { file.path.dropping(prefix: path + "/") ?? file.path }
 
   /// When the newest of the files was written.
-  public var modified: timespec {
+  package var modified: timespec {
     files.map(\.modified).max { ($0.tv_sec, $0.tv_nsec) < ($1.tv_sec, $1.tv_nsec) } ?? timespec()
   }
 
-  private static func open(_ path: String) throws(SourceError) -> SourceFile {
-    do {
-      return try SourceFile(path: path)
-    } catch {
-      throw .unreadable(path: path, why: error.reason)
-    }
-  }
-
-  /// A whole small file.
-  static func contents(of path: String) throws(SourceError) -> [UInt8] {
-    try contents(of: try open(path))
-  }
-
-  static func contents(of file: any StoredFile) throws(SourceError) -> [UInt8] {
-    do {
-      return try file.bytes(0..<file.size)
-    } catch {
-      throw .unreadable(path: file.path, why: error.reason)
-    }
-  }
-}
-
-extension ReadError {
-  /// What went wrong, without the path.
-  var reason: String {
-    switch self {
-    case .io(_, _, let code): errnoMessage(code)
-    case .sourceChanged, .endOfFile, .damaged: description
-    }
+  /// A whole small file of a model.
+  package static func contents(of file: any StoredFile) throws(SourceError) -> [UInt8] {
+    do { return try file.contents() } catch { throw .unreadable(path: file.path, why: error.reason) }
   }
 }

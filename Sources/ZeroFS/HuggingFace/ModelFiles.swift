@@ -1,8 +1,9 @@
+import Bytes
 import FoundationEssentials
 import Glibc
 
 /// Where the files of a model are: a directory on disk, or an archive.
-public protocol ModelFiles: Sendable {
+package protocol ModelFiles: Sendable {
   /// As given by the user.
   var path: String { get }
   /// Of all regular files there, in order.
@@ -14,18 +15,18 @@ public protocol ModelFiles: Sendable {
 }
 
 /// Files in a directory; symbolic links are followed, as a cache of Hugging Face's needs it.
-public struct DiskDirectory: ModelFiles {
-  public let path: String
+package struct DiskDirectory: ModelFiles {
+  package let path: String
 
   /// - Throws: `SourceError` where there is no directory.
-  public init(_ path: String) throws(SourceError) {
+  package init(_ path: String) throws(SourceError) {
     var status = stat()
     guard stat(path, &status) == 0 else { throw .unreadable(path: path, why: errnoMessage(errno)) }
     guard status.st_mode & S_IFMT == S_IFDIR else { throw .unreadable(path: path, why: "not a directory") }
     self.path = path
   }
 
-  public func names() throws(SourceError) -> [String] {
+  package func names() throws(SourceError) -> [String] {
     let names: [String]
     do { names = try FileManager.default.contentsOfDirectory(atPath: path) } catch {
       throw .unreadable(path: path, why: "can't be listed (\(error))")
@@ -36,9 +37,9 @@ public struct DiskDirectory: ModelFiles {
     }
   }
 
-  public func holds(_ name: String) -> Bool { access("\(path)/\(name)", F_OK) == 0 }
+  package func holds(_ name: String) -> Bool { access("\(path)/\(name)", F_OK) == 0 }
 
-  public func open(_ name: String) throws(ReadError) -> any StoredFile {
+  package func open(_ name: String) throws(ReadError) -> any StoredFile {
     try SourceFile(path: "\(path)/\(name)")
   }
 }

@@ -1,17 +1,18 @@
+import Bytes
 import FoundationEssentials
 
 /// Where the tensors of one safetensors file are: the header, checked by the rules of huggingface/safetensors
 /// (`safetensors/src/tensor.rs`: `SafeTensors::read_metadata`, `Metadata::validate`).
-struct SafetensorsHeader: Sendable {
-  struct Tensor: Sendable, Equatable {
+package struct SafetensorsHeader: Sendable {
+  package struct Tensor: Sendable, Equatable {
     /// As in the header: `BF16`. Not every dtype of the format can be served.
-    let dtype: String
-    let shape: [Int]
+    package let dtype: String
+    package let shape: [Int]
     /// In bytes of the file, not of its data section.
-    let offset: Int
+    package let offset: Int
   }
 
-  let tensors: [String: Tensor]
+  package let tensors: [String: Tensor]
 
   /// Longest header accepted, in bytes (`MAX_HEADER_SIZE`).
   private static let longest = 100_000_000
@@ -19,8 +20,8 @@ struct SafetensorsHeader: Sendable {
   // Names as in the file.
   // swift-format-ignore: AlwaysUseLowerCamelCase
   private struct Entry: Decodable {
-    let dtype: String
-    let shape: [Int]
+    package let dtype: String
+    package let shape: [Int]
     let data_offsets: [Int]
   }
 
@@ -67,7 +68,7 @@ struct SafetensorsHeader: Sendable {
     return dataStart
   }
 
-  init(of file: any StoredFile) throws(SourceError) {
+  package init(of file: any StoredFile) throws(SourceError) {
     let path = file.path
     func malformed(_ why: String) -> SourceError { .malformedSafetensors(path: path, why: why) }
     let dataStart = try SafetensorsHeader.end(of: file)
@@ -118,43 +119,7 @@ struct SafetensorsHeader: Sendable {
     do {
       return try file.bytes(range)
     } catch {
-      throw .unreadable(path: file.path, why: "\(error)")
+      throw .unreadable(path: file.path, why: error.reason)
     }
-  }
-}
-
-extension ByteSource {
-  /// The bytes of `range`; for headers and small files.
-  func bytes(_ range: Range<Int>) throws(ReadError) -> [UInt8] {
-    var failure: ReadError?
-    let bytes = [UInt8](unsafeUninitializedCapacity: range.count) { buffer, count in
-      do throws(ReadError) {
-        try read(
-          at: range.lowerBound,
-          into: UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[..<range.count])
-        )
-        count = range.count
-      } catch {
-        failure = error
-        count = 0
-      }
-    }
-    if let failure { throw failure }
-    return bytes
-  }
-}
-
-/// One line on why JSON could not be decoded.
-func decodingProblem(_ error: any Error) -> String {
-  func at(_ path: [any CodingKey]) -> String {
-    path.isEmpty ? "it" : path.map(\.stringValue).joined(separator: ".")
-  }
-  return switch error {
-  case DecodingError.keyNotFound(let key, let context): "no \(at(context.codingPath + [key]))"
-  case DecodingError.typeMismatch(_, let context), DecodingError.valueNotFound(_, let context):
-    "\(at(context.codingPath)) is of another type"
-  case DecodingError.dataCorrupted(let context):
-    context.codingPath.isEmpty ? "it can't be parsed" : "\(at(context.codingPath)) can't be read"
-  default: "it can't be parsed"
   }
 }

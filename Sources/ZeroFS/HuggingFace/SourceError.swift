@@ -1,5 +1,7 @@
+import Bytes
+
 /// What is wrong with a Hugging Face directory. Nothing is mounted or written.
-public enum SourceError: Error, Equatable, Sendable, CustomStringConvertible {
+package enum SourceError: Failure, Equatable {
   /// The directory or one of its files can't be read.
   case unreadable(path: String, why: String)
   /// `config.json` or the index isn't what transformers writes.
@@ -21,7 +23,15 @@ public enum SourceError: Error, Equatable, Sendable, CustomStringConvertible {
   /// A tensor that the model family has no place for.
   case unexpectedTensor(name: String, path: String)
 
-  public var description: String {
+  package var exitStatus: ExitStatus {
+    switch self {
+    case .unreadable, .malformedJSON, .malformedSafetensors, .truncated, .missingShard,
+      .shardOutsideDirectory, .missingTensor, .notInShard, .wrongShape, .wrongDType, .unexpectedTensor:
+      .source
+    }
+  }
+
+  package var description: String {
     switch self {
     case .unreadable(let path, let why):
       "\(path): \(why). Give a directory with config.json and *.safetensors, as save_pretrained writes it."

@@ -1,8 +1,9 @@
+import Bytes
 import FoundationEssentials
 import Glibc
 
 /// What a mount was made from, and whether it still is what it was: `.zerofs/source.json`.
-public struct SourceReport: Codable, Sendable {
+package struct SourceReport: Codable, Sendable {
   struct File: Codable {
     let name: String
     /// In bytes, when it was opened.
@@ -18,21 +19,21 @@ public struct SourceReport: Codable, Sendable {
     let changed: String?
   }
 
-  public let path: String
+  package let path: String
   let files: [File]
 
   /// Reads descriptions and headers again, no tensor data.
-  public init(_ directory: HuggingFaceDirectory) {
+  package init(_ directory: HuggingFaceDirectory) {
     path = directory.path
     files =
       directory.descriptions.map { SourceReport.file($0, directory.name(of: $0), isDescription: true) }
       + directory.files.map { SourceReport.file($0, directory.name(of: $0), isDescription: false) }
   }
 
-  public var json: String { reportJSON(self) }
+  package var json: String { reportJSON(self) }
 
   /// Whether both describe the same model, wherever it is and whenever it was written.
-  public func isSame(as other: SourceReport) -> Bool {
+  package func isSame(as other: SourceReport) -> Bool {
     func facts(_ report: SourceReport) -> [[String?]] {
       report.files.map { [$0.name, "\($0.size)", $0.sha256, $0.headerSHA256, $0.changed] }
     }
@@ -63,12 +64,4 @@ public struct SourceReport: Codable, Sendable {
     let nanoseconds = String(1_000_000_000 + time.tv_nsec).dropFirst()
     return "\(String(decoding: text[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)).\(nanoseconds)Z"
   }
-}
-
-/// A report for people and programs.
-func reportJSON(_ report: some Encodable) -> String {
-  let encoder = JSONEncoder()
-  encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-  // Numbers, texts and lists of them: nothing that JSON can't hold.
-  return (try? encoder.encode(report)).map { String(decoding: $0, as: UTF8.self) } ?? "{}"
 }

@@ -1,6 +1,7 @@
 import Testing
 
-@testable import ZeroFS
+@testable import Bytes
+@testable import Store
 
 @Suite struct BytePlanesTests {
   @Test func planes() {

@@ -1,7 +1,9 @@
 import Foundation
 import Testing
 
-@testable import ZeroFS
+@testable import Bytes
+@testable import HuggingFace
+@testable import Store
 
 @Suite struct ModelArchiveTests {
   private let directory: TemporaryDirectory
@@ -40,7 +42,7 @@ import Testing
 
   @discardableResult
   private func write(_ writer: ArchiveWriter, jobs: Int = 2) throws -> [UInt8] {
-    let progress = Progress(totalBytes: writer.sourceBytes)
+    let progress = ByteProgress(totalBytes: writer.sourceBytes)
     let size = try writer.write(jobs: jobs, progress)
     #expect(progress.doneBytes == writer.sourceBytes)
     let bytes = try contents(writer.path)
@@ -140,7 +142,7 @@ import Testing
       if let archive = try? ModelArchive(path: directory.path + "/y.zarc") {
         for against in [nil, model.path] {
           _ = try? ArchiveVerifier(archive).verify(
-            against: against.map { try DiskDirectory($0) }, jobs: 1, Progress(totalBytes: 0))
+            against: against.map { try DiskDirectory($0) }, jobs: 1, ByteProgress(totalBytes: 0))
         }
       }
     }
@@ -211,7 +213,7 @@ import Testing
   @Test func existing() throws {
     let model = try model(Self.types, count: 5000)
     let writer = try writer(model)
-    let progress = Progress(totalBytes: 0)
+    let progress = ByteProgress(totalBytes: 0)
     #expect(try writer.existing(progress) == nil)
     #expect(try write(writer).count == writer.existing(progress))
     // Other weights under the same header.
@@ -240,7 +242,7 @@ import Testing
   func changedSource(jobs: Int) throws {
     let writer = try writer(try model([("BF16", 2)], count: 2_000_000))
     try directory.write("model.safetensors", [1])
-    #expect(throws: ReadError.self) { try writer.write(jobs: jobs, Progress(totalBytes: 0)) }
+    #expect(throws: ReadError.self) { try writer.write(jobs: jobs, ByteProgress(totalBytes: 0)) }
     #expect(
       try Set(FileManager.default.contentsOfDirectory(atPath: directory.path)) == [
         "config.json", "model.safetensors",

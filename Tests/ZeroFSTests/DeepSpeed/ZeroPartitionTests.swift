@@ -1,6 +1,7 @@
 import Testing
 
-@testable import ZeroFS
+@testable import Bytes
+@testable import Checkpoints
 
 @Suite struct ZeroPartitionTests {
   private func group(_ sizes: [Int]) -> ParameterGroup {

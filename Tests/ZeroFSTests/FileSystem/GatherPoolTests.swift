@@ -1,7 +1,8 @@
 import Glibc
 import Testing
 
-@testable import ZeroFS
+@testable import Bytes
+@testable import Mount
 
 /// Windows that are composed before they are asked for. What is in a lease is seen by its pieces.
 @Suite struct GatherPoolTests {

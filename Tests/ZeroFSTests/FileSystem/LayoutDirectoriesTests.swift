@@ -2,7 +2,8 @@ import Glibc
 import Synchronization
 import Testing
 
-@testable import ZeroFS
+@testable import Bytes
+@testable import Mount
 
 @Suite struct LayoutDirectoriesTests {
   /// Numbers are names; the directory of n holds n files. Odd ones are refused.

@@ -1,6 +1,8 @@
 import Testing
 
-@testable import ZeroFS
+@testable import Bytes
+@testable import Checkpoints
+@testable import HuggingFace
 
 @Suite struct ModelConfigurationTests {
   private func configuration(_ members: String, of type: String = "llama") throws -> ModelConfiguration {

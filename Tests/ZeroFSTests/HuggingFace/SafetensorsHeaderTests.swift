@@ -1,6 +1,7 @@
 import Testing
 
-@testable import ZeroFS
+@testable import Bytes
+@testable import HuggingFace
 
 @Suite struct SafetensorsHeaderTests {
   private func header(_ contents: [UInt8]) throws -> SafetensorsHeader {

@@ -1,7 +1,9 @@
 import Foundation
 import Testing
 
-@testable import ZeroFS
+@testable import Bytes
+@testable import HuggingFace
+@testable import Store
 
 @Suite struct ManifestTests {
   @Test func roundTrip() throws {

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import ZeroFS
+@testable import Store
 
 @Suite struct ShareTests {
   private struct Item: Hashable {

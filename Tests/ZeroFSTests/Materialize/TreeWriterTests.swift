@@ -2,7 +2,10 @@ import Foundation
 import Synchronization
 import Testing
 
-@testable import ZeroFS
+@testable import Bytes
+@testable import HuggingFace
+@testable import Mount
+@testable import Store
 
 @Suite struct TreeWriterTests {
   private let directory: TemporaryDirectory
@@ -41,7 +44,7 @@ import Testing
   private func write(_ writer: TreeWriter, jobs: Int = 2) throws -> (isComplete: Bool, work: TreeWriter.Work)
   {
     let work = try writer.work()
-    let progress = Progress(totalBytes: work.data)
+    let progress = ByteProgress(totalBytes: work.data)
     let isComplete = try writer.write(work, jobs: jobs, progress)
     #expect(progress.doneBytes == work.data)
     return (isComplete, work)
@@ -119,10 +122,10 @@ import Testing
       let writers = try (0..<4).map { try writer(share: Share(rank: $0, world: 4)) }
       let errors = Mutex<[String]>([])
       let threads = writers.map { writer in
-        Thread {
+        PosixThread {
           do {
             let work = try writer.work()
-            _ = try writer.write(work, jobs: 1, Progress(totalBytes: work.data))
+            _ = try writer.write(work, jobs: 1, ByteProgress(totalBytes: work.data))
           } catch { errors.withLock { $0.append("\(error)") } }
         }
       }

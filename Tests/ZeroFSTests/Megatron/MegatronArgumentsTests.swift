@@ -1,6 +1,7 @@
 import Testing
 
-@testable import ZeroFS
+@testable import Bytes
+@testable import Run
 
 struct MegatronArgumentsTests {
   /// The command line of the golden tree llama-pipe-tp2pp2dp2-z1-bf16 (oracle/mds_run.py: mds_argv).

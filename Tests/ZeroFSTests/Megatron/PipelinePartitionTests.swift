@@ -1,6 +1,6 @@
 import Testing
 
-@testable import ZeroFS
+@testable import Checkpoints
 
 @Suite struct PipelinePartitionTests {
   @Test func unevenSplitGivesTheFirstStagesMore() {

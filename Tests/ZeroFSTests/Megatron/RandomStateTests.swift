@@ -1,6 +1,7 @@
 import Testing
 
-@testable import ZeroFS
+@testable import Bytes
+@testable import Checkpoints
 
 /// Expected digests: FNV-1a of the bytes that CPython 3.12, numpy 2 and torch 2.13 hold after the same
 /// seeding.

@@ -1,7 +1,8 @@
 import CZlib
 import Testing
 
-@testable import ZeroFS
+@testable import Bytes
+@testable import Torch
 
 /// Layout of the zip file; that torch loads it is shown in Tests/conformance.
 @Suite struct TorchArchiveTests {

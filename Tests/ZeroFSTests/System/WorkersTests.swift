@@ -1,6 +1,6 @@
 import Testing
 
-@testable import ZeroFS
+@testable import Bytes
 
 @Suite struct WorkersTests {
   @Test(arguments: [

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import ZeroFS
+@testable import Bytes
 
 /// Rounding and widening. Expectations are the bits that torch 2.13's `Tensor.to` gives.
 @Suite struct CastTests {

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import ZeroFS
+@testable import Bytes
 
 /// The algebra against plain arrays: every operation on elements that are their own index.
 @Suite struct TensorExpressionTests {

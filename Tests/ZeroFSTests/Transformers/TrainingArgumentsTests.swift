@@ -1,6 +1,7 @@
 import Testing
 
-@testable import ZeroFS
+@testable import Checkpoints
+@testable import Run
 
 @Suite struct TrainingArgumentsTests {
   @Test func readsTheFlagsOfACommandLine() throws {

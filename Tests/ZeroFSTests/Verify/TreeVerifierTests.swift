@@ -1,7 +1,10 @@
 import Foundation
 import Testing
 
-@testable import ZeroFS
+@testable import Bytes
+@testable import Mount
+@testable import Store
+@testable import Torch
 
 @Suite struct TreeVerifierTests {
   private let directory: TemporaryDirectory
@@ -30,7 +33,7 @@ import Testing
 
   private func write() throws -> Manifest {
     let writer = TreeWriter(Self.tree, to: root, origin: try TreeWriterTests.origin())
-    _ = try writer.write(writer.work(), jobs: 1, Progress(totalBytes: 0))
+    _ = try writer.write(writer.work(), jobs: 1, ByteProgress(totalBytes: 0))
     return try #require(try Manifest.of(tree: root))
   }
 
@@ -44,19 +47,19 @@ import Testing
   }
 
   private func findings(_ strictness: TreeVerifier.Strictness = .bytes) throws -> [String] {
-    try TreeVerifier(root).verify(Self.tree, strictness, jobs: 2, Progress(totalBytes: 0)).findings.map(
+    try TreeVerifier(root).verify(Self.tree, strictness, jobs: 2, ByteProgress(totalBytes: 0)).findings.map(
       \.description)
   }
 
   private func findings(_ manifest: Manifest, _ tree: FileTree?) throws -> [String] {
-    try TreeVerifier(root).verify(manifest, tree, jobs: 2, Progress(totalBytes: 0)).findings.map(
+    try TreeVerifier(root).verify(manifest, tree, jobs: 2, ByteProgress(totalBytes: 0)).findings.map(
       \.description)
   }
 
   @Test func agrees() throws {
     let manifest = try write()
     #expect(try findings() == [] && findings(manifest, nil) == [] && findings(manifest, Self.tree) == [])
-    let report = try TreeVerifier(root).verify(Self.tree, .tensors, jobs: 1, Progress(totalBytes: 0))
+    let report = try TreeVerifier(root).verify(Self.tree, .tensors, jobs: 1, ByteProgress(totalBytes: 0))
     #expect(report.files == 1 && report.agreeingTensors == 2 && report.findings.isEmpty)
     // As a mount has it: without the checksums.
     try put("step/a.pt", try Self.tree.entries[1].file().bytes())
@@ -158,6 +161,8 @@ import Testing
       [FileTree.Entry("latest") { VirtualFile(source.tensor([4], .uint8).extents) }], modified: timespec())
     let changed = ReadError.sourceChanged(path: "memory", what: "was changed")
     source.fail(changed)
-    #expect(throws: changed) { try TreeVerifier(root).verify(tree, .bytes, jobs: 1, Progress(totalBytes: 0)) }
+    #expect(throws: changed) {
+      try TreeVerifier(root).verify(tree, .bytes, jobs: 1, ByteProgress(totalBytes: 0))
+    }
   }
 }

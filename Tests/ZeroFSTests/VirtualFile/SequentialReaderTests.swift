@@ -1,6 +1,8 @@
 import Testing
 
-@testable import ZeroFS
+@testable import Bytes
+@testable import Mount
+@testable import Torch
 
 @Suite struct SequentialReaderTests {
   private static let source = MemorySource(

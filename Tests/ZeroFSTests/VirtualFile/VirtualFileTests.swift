@@ -1,6 +1,7 @@
 import Testing
 
-@testable import ZeroFS
+@testable import Bytes
+@testable import Mount
 
 @Suite struct VirtualFileTests {
   private static let source = MemorySource((0..<60_000).map { UInt8(truncatingIfNeeded: $0 * 7 + $0 >> 8) })

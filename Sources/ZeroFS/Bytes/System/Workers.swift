@@ -1,0 +1,53 @@
+import FoundationEssentials
+import Synchronization
+
+/// Threads that share a list of work. Not tasks: they block in reads and writes, which may be many more than there are cores.
+package enum Workers {
+  /// Processors that this process may use: those that a launcher bound it to, not all that there are.
+  package static var cores: Int {
+    cores((try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? "")
+  }
+
+  /// The same by proc_pid_status(5): `Cpus_allowed` is a mask in hexadecimal digits.
+  package static func cores(_ status: String) -> Int {
+    let line = status.split(separator: "\n").first { $0.hasPrefix("Cpus_allowed:") } ?? ""
+    return max(1, line.drop { $0 != ":" }.reduce(0) { $0 + ($1.hexDigitValue ?? 0).nonzeroBitCount })
+  }
+
+  /// Calls `body` for each item, in order, at most `count` at a time. Returns when all calls have.
+  ///
+  /// - Throws: the first error; the items behind it are not started, and `progress` cancels those that run.
+  package static func run<Item: Sendable, Result: Sendable>(
+    _ count: Int, _ items: [Item], _ progress: ByteProgress,
+    _ body: @escaping @Sendable (Item) throws -> Result
+  ) throws -> [Result] {
+    let state = Mutex(
+      (next: 0, results: [Result?](repeating: nil, count: items.count), error: (any Error)?.none))
+    onThreads(min(count, items.count)) {
+      while let index = state.withLock({ state -> Int? in
+        guard state.error == nil, state.next < items.count else { return nil }
+        state.next += 1
+        return state.next - 1
+      }) {
+        do {
+          let result = try body(items[index])
+          state.withLock { $0.results[index] = result }
+        } catch {
+          progress.cancel()
+          state.withLock { if $0.error == nil || $0.error is Cancelled { $0.error = error } }
+        }
+      }
+    }
+    return try state.withLock { state in
+      if let error = state.error { throw error }
+      return state.results.compactMap { $0 }
+    }
+  }
+
+  /// Runs `body` on `count` threads, of which the calling one is one.
+  package static func onThreads(_ count: Int, _ body: @escaping @Sendable () -> Void) {
+    let threads = (1..<max(count, 1)).compactMap { _ in PosixThread(body) }
+    body()
+    for thread in threads { thread.join() }
+  }
+}

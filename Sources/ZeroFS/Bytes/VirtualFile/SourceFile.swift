@@ -1,0 +1,135 @@
+import Glibc
+
+/// A file that tensors are in: on disk, or in an archive.
+package protocol StoredFile: ByteSource {
+  var path: String { get }
+  /// Bytes.
+  var size: Int { get }
+  var modified: timespec { get }
+}
+
+extension StoredFile {
+  package var name: String { path }
+
+  /// All of it.
+  ///
+  /// - Parameter limit: bytes; a longer file is an error before it is read.
+  package func contents(limit: Int = 64 << 20) throws(ReadError) -> [UInt8] {
+    guard size <= limit else { throw .tooLarge(path: path, bytes: size, limit: limit) }
+    return try bytes(0..<size)
+  }
+}
+
+/// A source file, opened once and pinned to what it was then.
+package final class SourceFile: StoredFile {
+  package let path: String
+  package let size: Int
+  package let modified: timespec
+  private let descriptor: Int32
+  private let identity: Identity
+  // Written once in init; the mapping lives as long as this object, and only the kernel dereferences it.
+  private nonisolated(unsafe) let mapped: UnsafeRawBufferPointer?
+
+  private struct Identity: Equatable {
+    let device: UInt, inode: UInt, size: Int
+    let modified: [Int], changed: [Int]
+
+    init(_ status: stat) {
+      device = UInt(status.st_dev)
+      inode = UInt(status.st_ino)
+      size = Int(status.st_size)
+      modified = [status.st_mtim.tv_sec, status.st_mtim.tv_nsec]
+      changed = [status.st_ctim.tv_sec, status.st_ctim.tv_nsec]
+    }
+  }
+
+  package init(path: String) throws(ReadError) {
+    // Opening a pipe would wait for its writer.
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    guard descriptor >= 0 else { throw .io(path: path, offset: 0, errno: errno) }
+    var status = stat()
+    guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+      let code = status.st_mode & S_IFMT == S_IFDIR ? EISDIR : EINVAL
+      close(descriptor)
+      throw .io(path: path, offset: 0, errno: code)
+    }
+    self.path = path
+    self.descriptor = descriptor
+    identity = Identity(status)
+    size = identity.size
+    modified = status.st_mtim
+    let pointer =
+      size == 0 ? MAP_FAILED : mmap(nil, size, PROT_READ, MAP_SHARED | MAP_NORESERVE, descriptor, 0)
+    mapped = pointer == MAP_FAILED ? nil : UnsafeRawBufferPointer(start: pointer, count: size)
+  }
+
+  /// The whole of a small file: a configuration, a command line, a report.
+  ///
+  /// - Parameter limit: bytes; a longer file is an error before it is read.
+  package static func contents(of path: String, limit: Int = 64 << 20) throws(ReadError) -> [UInt8] {
+    try SourceFile(path: path).contents(limit: limit)
+  }
+
+  deinit {
+    if let mapped { munmap(UnsafeMutableRawPointer(mutating: mapped.baseAddress), mapped.count) }
+    close(descriptor)
+  }
+
+  package var mapping: UnsafeRawBufferPointer? { mapped }
+
+  package func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(ReadError) {
+    var done = 0
+    while done < buffer.count {
+      let count = pread(descriptor, buffer.baseAddress! + done, buffer.count - done, offset + done)
+      if count > 0 {
+        done += count
+      } else if count == 0 {
+        throw .endOfFile(path: path, offset: offset + done)
+      } else if errno != EINTR {
+        throw .io(path: path, offset: offset + done, errno: errno)
+      }
+    }
+  }
+
+  /// `lseek(offset, SEEK_DATA)`: where the next byte is that isn't in a hole; `nil` where there is none.
+  package func nextData(from offset: Int) -> Int? {
+    let data = lseek(descriptor, offset, SourceFile.seekData)
+    return data >= 0 ? data : errno == ENXIO ? nil : offset
+  }
+
+  /// `SEEK_DATA`, which the Glibc module hides.
+  private static let seekData: Int32 = 3
+
+  /// Compares the file that `path` names now (through symbolic links) with the one that was opened: device, inode, size,
+  /// mtime and ctime. The ctime tells of writes that set the mtime back.
+  package func verify() throws(ReadError) {
+    var status = stat()
+    guard stat(path, &status) == 0 else {
+      throw .sourceChanged(
+        path: path, what: errno == ENOENT ? "was removed" : "cannot be examined (\(errnoMessage(errno)))")
+    }
+    let now = Identity(status)
+    if now == identity { return }
+    let what =
+      (now.device, now.inode) != (identity.device, identity.inode)
+      ? "was replaced"
+      : now.size != identity.size
+        ? "changed its size from \(identity.size) to \(now.size) bytes" : "was changed"
+    throw .sourceChanged(path: path, what: what)
+  }
+}
+
+extension SourceFile {
+  /// Whether there is nothing but zeros in `range`. Holes aren't read.
+  package func isZero(_ range: Range<Int>) throws(ReadError) -> Bool {
+    var position = range.lowerBound
+    while position < range.upperBound {
+      guard let data = nextData(from: position), data < range.upperBound else { return true }
+      position = max(position, data)
+      let bytes = try bytes(position..<min(range.upperBound, position + 65536))
+      if bytes.contains(where: { $0 != 0 }) { return false }
+      position += bytes.count
+    }
+    return true
+  }
+}

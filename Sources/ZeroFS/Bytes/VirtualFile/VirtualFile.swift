@@ -1,0 +1,114 @@
+/// A file that exists as extents: what it holds is computed for the window that is asked for.
+package struct VirtualFile: Sendable {
+  package let extents: [Extent]
+  /// Where each extent starts, in bytes.
+  private let starts: [Int]
+  /// Bytes.
+  package let count: Int
+
+  package init(_ extents: [Extent]) {
+    self.extents = extents.filter { $0.count > 0 }
+    var starts: [Int] = []
+    starts.reserveCapacity(self.extents.count)
+    var end = 0
+    for extent in self.extents {
+      starts.append(end)
+      end += extent.count
+    }
+    self.starts = starts
+    count = end
+  }
+
+  package init(_ text: String) { self.init([.literal(Array(text.utf8))]) }
+
+  /// Collects the bytes of `window` (cut at the end of the file) into `gather`, and checks the sources behind that.
+  ///
+  /// - Parameter verbatim: whether this program may touch the pieces (`copied`), or nobody but the kernel.
+  /// - Throws: `ReadError` when a source can't be read or is no longer what it was.
+  package func read(_ window: Range<Int>, into gather: inout Gather, verbatim: Gather.VerbatimRuns)
+    throws(ReadError)
+  {
+    gather.reset(verbatim)
+    let window = window.clamped(to: 0..<count)
+    var index = extentIndex(at: window.lowerBound)
+    var position = window.lowerBound
+    while position < window.upperBound {
+      let extent = extents[index]
+      let start = starts[index]
+      let end = min(start + extent.count, window.upperBound)
+      try gather.append(extent, bytes: (position - start)..<(end - start))
+      position = end
+      index += 1
+    }
+    try gather.verifySources()
+  }
+
+  /// The bytes of `window`, of the whole file without one: for what isn't long.
+  ///
+  /// - Throws: as `read`.
+  package func bytes(_ window: Range<Int>? = nil, verbatim: Gather.VerbatimRuns = .copied) throws(ReadError)
+    -> [UInt8]
+  {
+    let window = window ?? 0..<count
+    var gather = Gather(capacity: max(window.count, 1))
+    try read(window, into: &gather, verbatim: verbatim)
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(window.count)
+    gather.forEachPiece { bytes += $0 }
+    return bytes
+  }
+
+  /// `lseek(offset, SEEK_DATA or SEEK_HOLE)`: the next byte from `offset` on that is in data, or in a hole. Zero runs are
+  /// holes, and the end of the file is one. `nil`: ENXIO.
+  package func seek(_ offset: Int, toHole: Bool) -> Int? {
+    guard offset >= 0 && offset < count else { return nil }
+    var index = extentIndex(at: offset)
+    var position = offset
+    while index < extents.count {
+      if extents[index].isHole == toHole { return position }
+      index += 1
+      position = index < starts.count ? starts[index] : count
+    }
+    return toHole ? count : nil
+  }
+
+  /// The parts of `range` that come from sources.
+  package func tensorRanges(in range: Range<Int>) -> [Range<Int>] {
+    var ranges: [Range<Int>] = []
+    var index = extentIndex(at: range.lowerBound)
+    while index < extents.count, starts[index] < range.upperBound {
+      if case .tensor = extents[index] {
+        let part = (starts[index]..<(starts[index] + extents[index].count)).clamped(to: range)
+        if let last = ranges.last, last.upperBound == part.lowerBound {
+          ranges[ranges.count - 1] = last.lowerBound..<part.upperBound
+        } else {
+          ranges.append(part)
+        }
+      }
+      index += 1
+    }
+    return ranges
+  }
+
+  /// Bytes that are not in holes.
+  package var dataBytes: Int {
+    extents.reduce(0) { $0 + ($1.isHole ? 0 : $1.count) }
+  }
+
+  /// The index of the extent that holds byte `offset`.
+  private func extentIndex(at offset: Int) -> Int {
+    var (low, high) = (0, starts.count)
+    while low < high {
+      let middle = (low + high) / 2
+      if starts[middle] <= offset { low = middle + 1 } else { high = middle }
+    }
+    return max(low - 1, 0)
+  }
+}
+
+extension Extent {
+  /// Runs of zeros shorter than a block are not worth a hole.
+  package var isHole: Bool {
+    if case .zeros(let count) = self { count >= 4096 } else { false }
+  }
+}

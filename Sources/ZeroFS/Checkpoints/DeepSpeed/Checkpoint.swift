@@ -1,0 +1,170 @@
+import Bytes
+import Glibc
+import Run
+import Synchronization
+import Torch
+
+/// The files of a checkpoint, named as DeepSpeed and MDS name them (DeepSpeed `runtime/engine.py`: `_get_ckpt_name`,
+/// `_get_zero_ckpt_name`).
+package struct Checkpoint: Sendable {
+  /// What a checkpoint holds beside the model, and how.
+  package struct Options: Sendable {
+    /// The iteration that it claims to be of.
+    package var iteration = 0
+    package var deepSpeedConfiguration = DeepSpeedConfiguration()
+    /// Adam's moments as zeros, instead of none.
+    package var hasZeroMoments = false
+    /// A universal checkpoint beside the regular one.
+    package var isUniversal = false
+    /// The version of DeepSpeed that the run has.
+    package var deepSpeedVersion = DeepSpeedVersion.newest
+
+    package init() {}
+  }
+
+  private let client: any CheckpointClient
+  private let optimizers = Optimizers()
+
+  /// The checkpoint of a Megatron-DeepSpeed run.
+  ///
+  /// - Throws: `LayoutError` for a negative iteration, `RunError` for an optimizer that isn't served.
+  package init(_ model: MegatronModel, run: RunArguments, _ options: Options = Options()) throws {
+    guard options.iteration >= 0 else { throw LayoutError.iteration(options.iteration) }
+    client = MegatronClient(
+      state: MegatronState(model: model, run: run, iteration: options.iteration),
+      settings: try OptimizerSettings(
+        run, layout: model.layout, configuration: options.deepSpeedConfiguration,
+        moments: options.hasZeroMoments ? .zeros : .none, version: options.deepSpeedVersion),
+      isUniversal: options.isUniversal)
+  }
+
+  /// The checkpoint of a script that trains a model of transformers.
+  ///
+  /// - Parameter trainer: of HF Trainer; `nil` for a script that calls DeepSpeed itself.
+  /// - Throws: `LayoutError` for a negative iteration, and one that Trainer's schedule would have to be known for; `RunError` for
+  ///   an optimizer that isn't served; `ModelError` for an order that doesn't say what decays.
+  package init(_ model: HuggingFaceModel, trainer: TrainingArguments? = nil, _ options: Options = Options())
+    throws
+  {
+    guard options.iteration >= 0 else { throw LayoutError.iteration(options.iteration) }
+    let configuration = options.deepSpeedConfiguration
+    let clipGrad = configuration.gradientClipping(auto: trainer?.maxGradNorm)
+    let trainer = try trainer.map { arguments in
+      guard options.iteration == 0 else {
+        throw LayoutError.notInFlavor(option: "--iteration \(options.iteration)", flavor: "trainer")
+      }
+      guard model.order.withoutWeightDecay != nil else {
+        throw ModelError.parameterOrder(
+          path: "--parameter-order", why: "without_weight_decay is missing, which HF Trainer's groups follow")
+      }
+      return try Trainer(arguments, configuration)
+    }
+    client = TransformersClient(
+      model: model, trainer: trainer, step: options.iteration,
+      settings: OptimizerSettings(
+        trainer?.adam ?? .init(), clipGrad: clipGrad, layout: model.layout,
+        configuration: configuration, moments: options.hasZeroMoments ? .zeros : .none,
+        version: options.deepSpeedVersion))
+  }
+
+  package var layout: ParallelLayout { client.layout }
+  package var summary: ModelSummary { client.summary }
+  /// The one name of everything that decides which files there are.
+  package var layoutName: LayoutName { client.layoutName }
+
+  /// How a run loads it: flags, and what it takes from the checkpoint instead of from its command line.
+  package var loading: [String] { client.loading }
+
+  /// Things that are served as asked and may still surprise.
+  package var warnings: [String] { client.warnings }
+
+  /// The directory of the files: `global_step0`.
+  package var tag: String { "global_step\(client.step)" }
+
+  package func tree(modified: timespec) -> FileTree {
+    var entries = [FileTree.Entry("latest") { [tag] in VirtualFile(tag) }] + client.ownFiles(tag: tag)
+    for pp in 0..<layout.pp {
+      for tp in 0..<layout.tp {
+        for dp in modelStateRanks {
+          entries.append(
+            archive(modelStateName(tp: tp, pp: pp, dp: dp)) { [client] in
+              client.modelState(tp: tp, pp: pp, dp: dp)
+            })
+        }
+        for dp in partitionedRanks {
+          entries.append(
+            archive(optimizerStateName(tp: tp, pp: pp, dp: dp)) { [self] in
+              optimizerStates(tp: tp, pp: pp, dp: dp)
+            })
+        }
+        for file in client.layerFiles(tp: tp, pp: pp) { entries.append(archive(file.name, file.contents)) }
+      }
+    }
+    return FileTree(entries, modified: modified)
+  }
+
+  /// DeepSpeed `runtime/engine.py`: `_save_zero_checkpoint`.
+  private func optimizerStates(tp: Int, pp: Int, dp: Int) -> PickleValue {
+    let settings = client.settings
+    let state = optimizers.state(of: layout.modelParallelRank(tp: tp, pp: pp)) {
+      OptimizerState(client.groups(tp: tp, pp: pp), layout: layout, settings: settings)
+    }
+    return .dict([
+      "optimizer_state_dict": state.value(dp: dp),
+      "ds_config": settings.configuration.value(layout),
+      "ds_version": .string("\(settings.deepSpeedVersion)"),
+    ])
+  }
+
+  /// The files that a model-parallel rank loads its parameters from.
+  func modelStatePaths(tp: Int, pp: Int) -> [String] {
+    ([modelStateName(tp: tp, pp: pp, dp: 0)] + client.layerFiles(tp: tp, pp: pp).map(\.name)).map(path)
+  }
+
+  /// The optimizer files of a model-parallel rank, by data-parallel rank.
+  func optimizerStatePaths(tp: Int, pp: Int) -> [String] {
+    partitionedRanks.map { path(optimizerStateName(tp: tp, pp: pp, dp: $0)) }
+  }
+
+  /// The data-parallel ranks that write a part of the optimizer's state.
+  private var partitionedRanks: Range<Int> {
+    0..<(client.settings.wrapper.isPartitioned ? layout.zeroRanks : 0)
+  }
+
+  /// The data-parallel ranks that write model states: at stage 3 each, else the first for all.
+  private var modelStateRanks: Range<Int> { 0..<(layout.zeroStage == 3 ? layout.zeroRanks : 1) }
+
+  private func modelStateName(tp: Int, pp: Int, dp: Int) -> String {
+    // Never with the bf16_ of the optimizer's files.
+    (layout.zeroStage == 3 ? "zero_pp_rank_\(dp)_" : "") + "mp_rank_\(rank(tp, pp))_model_states"
+  }
+
+  private func optimizerStateName(tp: Int, pp: Int, dp: Int) -> String {
+    "\(layout.dtype == .bfloat16 ? "bf16_" : "")zero_pp_rank_\(dp)_mp_rank_\(rank(tp, pp))_optim_states"
+  }
+
+  private func rank(_ tp: Int, _ pp: Int) -> String {
+    String(layout.modelParallelRank(tp: tp, pp: pp), digits: 2)
+  }
+
+  private func path(_ name: String) -> String { "\(tag)/\(name).pt" }
+
+  private func archive(_ name: String, _ value: @escaping @Sendable () -> PickleValue) -> FileTree.Entry {
+    FileTree.Entry(path(name)) { TorchArchive(value(), name: name).file() }
+  }
+}
+
+/// The optimizer states that were asked for, by model-parallel rank: each is the start of one file for every data-parallel
+/// rank, and `ls -l` wants the sizes of all.
+private final class Optimizers: Sendable {
+  private let known = Mutex<[Int: OptimizerState]>([:])
+
+  /// What `make` returned for the rank at the first call.
+  func state(of rank: Int, _ make: () -> OptimizerState) -> OptimizerState {
+    // Not made under the lock: two threads may make the same, but none waits for another's rank.
+    if let state = known.withLock({ $0[rank] }) { return state }
+    let state = make()
+    known.withLock { $0[rank] = state }
+    return state
+  }
+}

@@ -1,0 +1,78 @@
+import Bytes
+import Torch
+
+/// What DeepSpeed's engine itself writes into a model states file, whoever its client is (DeepSpeed `runtime/engine.py`:
+/// `DeepSpeedEngine._common_checkpoint_state`, up to 0.18 `_save_checkpoint`).
+struct EngineState: Sendable {
+  let layout: ParallelLayout
+  let settings: OptimizerSettings
+  /// The optimizer's groups on this model-parallel rank.
+  let groups: [ParameterGroup]
+  let dp: Int
+  /// `global_steps`.
+  let step: Int
+  /// `engine.module_state_dict()`.
+  let module: PickleValue
+  /// Persistent buffers of the module.
+  let bufferNames: [String]
+  /// Tied names, each with the one that holds the parameter (`_get_shared_params`; the first rank alone looks for them).
+  let sharedParameters: [(name: String, holder: String)]
+  /// `lr_scheduler.state_dict()`.
+  let learningRateScheduler: PickleValue
+
+  /// Keys and values in the engine's order.
+  var members: [(String, PickleValue)] {
+    // `zero_optimizer_state`
+    let usesZero =
+      layout.zeroStage > 0
+      || layout.dtype == .bfloat16 && settings.deepSpeedVersion.countsBFloat16AsZero
+    let frozen: PickleValue = layout.zeroStage > 1 ? .orderedDict([]) : .none
+    let shared = dp == 0 ? sharedParameters : []
+    let version = settings.deepSpeedVersion
+    return [
+      ("module", module),
+      ("buffer_names", .list(bufferNames.map { .string($0) })),
+      (
+        "optimizer",
+        usesZero ? .none : OptimizerState(groups, layout: layout, settings: settings).value(dp: dp)
+      ),
+      ("param_shapes", usesZero ? parameterShapes : .none),
+      ("frozen_param_shapes", frozen),
+      ("shared_params", usesZero ? .dict(shared.map { ($0.name, .string($0.holder)) }) : .none),
+      ("frozen_param_fragments", frozen),
+      ("lr_scheduler", learningRateScheduler),
+      ("data_sampler", .none),
+      ("random_ltd", .none),
+    ]
+      + (version.listsSparseModules ? [("sparse_tensor_module_names", .set([]))] : []) + [
+        ("skipped_steps", .int(0)),
+        ("global_steps", .int(step)),
+        ("global_samples", .int(0)),
+        ("dp_world_size", .int(layout.zeroRanks)),
+        ("mp_world_size", .int(layout.modelParallelSize)),
+      ]
+      + (version.hasParallelDimensions
+        ? [
+          (
+            "checkpoint_parallel_dimensions",
+            .dict(["pp_degree": .int(layout.pp), "tp_degree": .int(layout.tp)])
+          )
+        ]
+        : []) + [
+        ("ds_config", settings.configuration.value(layout)),
+        ("ds_version", .string("\(version)")),
+      ]
+  }
+
+  /// Names and shapes by parameter group, at stage 3 by sub-group (`DeepSpeedEngine._get_zero_param_shapes`).
+  private var parameterShapes: PickleValue {
+    let groups =
+      layout.zeroStage == 3
+      ? ZeroStage3Partition.partitions(
+        of: self.groups, dp: dp, of: layout.zeroRanks, subGroupSize: settings.configuration.subGroupSize
+      )
+      .flatMap { $0.subGroups.map(\.parameters) }
+      : self.groups.map(\.parameters)
+    return .list(groups.map { .orderedDict($0.map { ($0.name, .size($0.tensor.shape)) }) })
+  }
+}

@@ -1,0 +1,79 @@
+import Bytes
+import Run
+import Torch
+
+/// The optimizer that the client makes and DeepSpeed wraps (MDS `megatron/optimizer/__init__.py`: `get_megatron_optimizer`).
+package enum InnerOptimizer: Sendable, Equatable {
+  /// `torch.optim.Adam`: weight decay is added to the gradient.
+  case adam
+  /// `torch.optim.AdamW`.
+  case adamW
+  /// `deepspeed.ops.adam.FusedAdam`.
+  case fusedAdam
+  /// `deepspeed.ops.adam.DeepSpeedCPUAdam`.
+  case cpuAdam
+
+  /// - Throws: `RunError.optimizer` for those whose state has other members.
+  init(_ run: RunArguments) throws(RunError) {
+    let name = run["optimizer"]?.asString ?? "adam"
+    switch name.lowercased() {
+    case "adam" where run.isTrue("cpu_optimizer") && run.isTrue("cpu_torch_adam"): self = .adamW
+    case "adam" where run.isTrue("cpu_optimizer"): throw .optimizer("adam --cpu-optimizer (DeepSpeedCPUAdam)")
+    case "adam" where run.isTrue("ds_fused_adam"): self = .fusedAdam
+    case "adam": self = .adam
+    case "adamw": self = .adamW
+    default: throw .optimizer(name)
+    }
+  }
+
+  /// The entry of `group` in `param_groups` (`torch/optim/adam.py`: `Adam.__init__`; DeepSpeed `ops/adam/fused_adam.py`).
+  func group(_ group: ParameterGroup, _ settings: OptimizerSettings, parameters: Range<Int>) -> PickleValue {
+    let megatron: [(String, PickleValue)] =
+      group.megatron.map {
+        [
+          ("name", .string($0.name)), ("wd_mult", .float(group.decays ? 1 : 0)),
+          ("lr_mult", .float($0.learningRateMultiplier)),
+        ]
+      } ?? []
+    let head = megatron + [("lr", .float(settings.adam.learningRate))]
+    let betas = PickleValue.tuple([.float(settings.adam.betas.0), .float(settings.adam.betas.1)])
+    let decay = PickleValue.float(group.decays ? settings.adam.weightDecay : 0)
+    let middle: [(String, PickleValue)] =
+      switch self {
+      case .adam, .adamW:
+        [
+          ("betas", betas), ("eps", .float(settings.adam.eps)), ("weight_decay", decay),
+          ("amsgrad", .bool(false)),
+          ("maximize", .bool(false)), ("foreach", .none), ("capturable", .bool(false)),
+          ("differentiable", .bool(false)),
+          ("fused", settings.adam.isFused ? .bool(true) : .none),
+          ("decoupled_weight_decay", .bool(self == .adamW)),
+        ]
+      case .fusedAdam:
+        [
+          ("bias_correction", .bool(true)), ("betas", betas), ("eps", .float(settings.adam.eps)),
+          ("weight_decay", decay),
+        ]
+          // Set by its first step: FP16_Optimizer makes one when it starts, and so did a run that has moments.
+          + (settings.wrapper == .fp16Fused || settings.moments == .zeros ? [("step", .int(0))] : [])
+      case .cpuAdam:
+        [
+          ("betas", betas), ("eps", .float(settings.adam.eps)), ("weight_decay", decay),
+          ("bias_correction", .bool(true)), ("amsgrad", .bool(false)),
+        ]
+      }
+    let base = settings.adam.baseLearningRate.map { [("initial_lr", PickleValue.float($0))] } ?? []
+    return .dict(head + middle + base + [("params", .ints(parameters))])
+  }
+
+  /// The moments of a parameter that was never updated; each tensor with a storage of its own, because the optimizer updates
+  /// them in place.
+  func zeroMoments(_ shape: [Int]) -> PickleValue {
+    .dict([
+      "step": self == .fusedAdam || self == .cpuAdam
+        ? .int(0) : .tensor(.zeros([], .float32), requiresGrad: false),
+      "exp_avg": .tensor(.zeros(shape, .float32), requiresGrad: false),
+      "exp_avg_sq": .tensor(.zeros(shape, .float32), requiresGrad: false),
+    ])
+  }
+}

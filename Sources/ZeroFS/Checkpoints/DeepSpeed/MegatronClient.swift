@@ -1,0 +1,63 @@
+import Bytes
+import HuggingFace
+import Torch
+
+/// Megatron-DeepSpeed as DeepSpeed's client (MDS `megatron/checkpointing.py`: `save_checkpoint`).
+struct MegatronClient: CheckpointClient {
+  let state: MegatronState
+  let settings: OptimizerSettings
+  let isUniversal: Bool
+
+  var model: MegatronModel { state.model }
+  var run: RunArguments { state.run }
+  var layout: ParallelLayout { model.layout }
+  var step: Int { state.iteration }
+  var layoutName: LayoutName { LayoutName(self) }
+
+  var summary: ModelSummary {
+    let c = model.configuration
+    return ModelSummary(
+      type: c.modelType, layers: c.layers, hiddenSize: c.hiddenSize,
+      vocabularySize: model.vocabulary.size, paddedVocabularySize: model.vocabulary.padded,
+      isTied: model.isTied)
+  }
+
+  func groups(tp: Int, pp: Int) -> [ParameterGroup] {
+    ParameterGroup.megatron(model.parameters(tp: tp, pp: pp), zeroStage: layout.zeroStage)
+  }
+
+  func modelState(tp: Int, pp: Int, dp: Int) -> PickleValue {
+    ModelState(tp: tp, pp: pp, dp: dp, state: state, settings: settings).value()
+  }
+
+  /// DeepSpeed `runtime/pipe/module.py`: `ckpt_layer_path`. A tied embedding is in the first stage's file only; the last stage
+  /// gets it by a broadcast after loading.
+  func layerFiles(tp: Int, pp: Int) -> [(name: String, contents: @Sendable () -> PickleValue)] {
+    guard layout.engine == .pipeline else { return [] }
+    return model.partition.modules(of: pp, tied: model.isTied).filter { $0 != .embedding || pp == 0 }.map {
+      module in
+      (
+        "layer_\(String(model.pipelineIndex(module), digits: 2))-model_\(String(tp, digits: 2))-model_states",
+        {
+          .orderedDict(
+            model.parameters(of: module, tp: tp).map { ($0.name, .tensor($0.tensor, requiresGrad: false)) })
+        }
+      )
+    }
+  }
+
+  private var learningRateFile: FileTree.Entry {
+    FileTree.Entry("lr_state_dict.yaml") { [state] in
+      VirtualFile("iteration: \(state.iteration)\nlr: \(state.run.double("lr").map { "\($0)" } ?? "null")\n")
+    }
+  }
+
+  func ownFiles(tag: String) -> [FileTree.Entry] {
+    [
+      FileTree.Entry("latest_checkpointed_iteration.txt") { [state] in VirtualFile("\(state.iteration)") }
+    ]
+      + (model.flavor.hasLearningRateFile ? [learningRateFile] : [])
+      + (isUniversal
+        ? UniversalCheckpoint(state: state, settings: settings, tag: tag + "_universal").entries() : [])
+  }
+}

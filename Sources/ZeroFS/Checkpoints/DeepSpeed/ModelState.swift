@@ -1,0 +1,66 @@
+import Bytes
+import Torch
+
+/// `mp_rank_MM_model_states.pt`, and at ZeRO stage 3 `zero_pp_rank_D_mp_rank_MM_model_states.pt`, of an MDS run: what the engine
+/// knows of a rank, with MDS's own entries behind (MDS `megatron/checkpointing.py`: `save_checkpoint`).
+struct ModelState: Sendable {
+  let tp: Int
+  let pp: Int
+  /// 0 where all data-parallel ranks share the file.
+  let dp: Int
+  let state: MegatronState
+  let settings: OptimizerSettings
+
+  private var model: MegatronModel { state.model }
+  private var layout: ParallelLayout { model.layout }
+
+  func value() -> PickleValue {
+    let parameters = model.parameters(tp: tp, pp: pp)
+    let isPipeline = layout.engine == .pipeline
+    let engine = EngineState(
+      layout: layout, settings: settings,
+      groups: ParameterGroup.megatron(parameters, zeroStage: layout.zeroStage), dp: dp,
+      step: state.iteration, module: isPipeline ? .none : module(parameters),
+      bufferNames: isPipeline || !model.flavor.registersRotaryFrequencies
+        ? [] : ["language_model.rotary_pos_emb.inv_freq"], sharedParameters: [],
+      learningRateScheduler: state.learningRateScheduler)
+    let configuration = settings.configuration.value(layout)
+    return .dict(
+      engine.members + [
+        (
+          "universal_checkpoint_info",
+          UniversalCheckpointInfo(model, version: settings.deepSpeedVersion).value
+        ),
+        ("args", state.arguments(tp: tp, pp: pp, dp: dp, deepSpeedConfiguration: configuration)),
+        ("checkpoint_version", .float(3)),
+        ("iteration", .int(state.iteration)),
+        ("tokens", .int(0)),
+        ("rng_state", state.randomState(tp: tp, pp: pp, dp: dp, parameters: parameters)),
+      ])
+  }
+
+  /// The nested dictionaries of `GPTModel.state_dict_for_save_checkpoint` (MDS `megatron/model/language_model.py`:
+  /// `TransformerLanguageModel.state_dict_for_save_checkpoint`). At stage 3 the parameters are elsewhere, and the tensors empty.
+  private func module(_ parameters: [Parameter]) -> PickleValue {
+    var embedding: [(String, PickleValue)] = []
+    var encoder: [(String, PickleValue)] = []
+    var outputLayer: [(String, PickleValue)] = []
+    for parameter in parameters {
+      let tensor = PickleValue.tensor(
+        layout.zeroStage == 3 ? .zeros([0], layout.dtype) : parameter.tensor, requiresGrad: false)
+      if let name = parameter.name.dropping(prefix: "language_model.embedding.word_embeddings.") {
+        embedding.append((name, tensor))
+      } else if let name = parameter.name.dropping(prefix: "language_model.encoder.") {
+        encoder.append((name, tensor))
+      } else if let name = parameter.name.dropping(prefix: "language_model.output_layer.") {
+        outputLayer.append((name, tensor))
+      }
+    }
+    var languageModel: [(String, PickleValue)] = [
+      ("embedding", .dict(["word_embeddings": .orderedDict(embedding)])),
+      ("encoder", .orderedDict(encoder)),
+    ]
+    if !outputLayer.isEmpty { languageModel.append(("output_layer", .orderedDict(outputLayer))) }
+    return .dict(["language_model": .dict(languageModel)])
+  }
+}

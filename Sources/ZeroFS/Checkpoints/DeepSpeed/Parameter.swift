@@ -1,0 +1,36 @@
+import Bytes
+
+/// A parameter of one model-parallel rank.
+package struct Parameter: Sendable {
+  /// As in `named_parameters()` of the engine's model: `3.mlp.dense_4h_to_h.weight`,
+  /// `language_model.encoder.layers.1.mlp.dense_4h_to_h.weight`; under its Hugging Face name
+  /// `model.layers.1.mlp.down_proj.weight`.
+  package let name: String
+  /// In the dtype that the run trains in.
+  package let tensor: TensorExpression
+  /// The fp32 weight that the optimizer updates, of the same shape.
+  package let master: TensorExpression
+
+  /// Biases and everything 1-D: what runs exempt from weight decay (MDS `megatron/optimizer/__init__.py`: `get_param_groups`;
+  /// transformers `Trainer.get_decay_parameter_names`).
+  var isWithoutWeightDecay: Bool { name.hasSuffix(".bias") || tensor.shape.count == 1 }
+
+  /// Where the optimizer's fp32 weights come from.
+  package enum Masters: String, Sendable, CaseIterable {
+    /// The parameters, rounded to the run's dtype and widened again: what DeepSpeed makes of a model when it starts.
+    case parameters
+    /// The source, in all its precision: of use for an fp32 model in a bf16 or fp16 run.
+    case source
+  }
+
+  init(name: String, tensor: TensorExpression, master: TensorExpression) {
+    (self.name, self.tensor, self.master) = (name, tensor, master)
+  }
+
+  /// - Parameter source: in the dtype of the Hugging Face file.
+  init(name: String, source: TensorExpression, dtype: DType, masters: Masters) {
+    tensor = source.cast(to: dtype)
+    master = (masters == .source ? source : tensor).cast(to: .float32)
+    self.name = name
+  }
+}

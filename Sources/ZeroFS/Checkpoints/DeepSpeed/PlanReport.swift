@@ -1,0 +1,103 @@
+import Bytes
+import FoundationEssentials
+import Glibc
+
+/// What a checkpoint consists of: the answer of `zerofs plan`.
+package struct PlanReport: Encodable, Sendable {
+  struct Layout: Encodable {
+    let tp: Int
+    let pp: Int
+    let dp: Int
+    let sp: Int
+    let zeroStage: Int
+    let dtype: String
+    let engine: String
+    let worldSize: Int
+  }
+
+  struct File: Encodable {
+    let path: String
+    /// In bytes; `data` without holes.
+    let size: Int
+    let data: Int
+  }
+
+  /// What the ranks of one model-parallel rank read at a full load: files that are opened only to look at one key are left out.
+  struct Rank: Encodable {
+    let mpRank: Int
+    let tp: Int
+    let pp: Int
+    /// In bytes: layer files and `mp_rank` file.
+    let modelStates: Int
+    /// In bytes, of the data-parallel rank with the largest file.
+    let optimizerStates: Int
+  }
+
+  let model: ModelSummary
+  let layout: Layout
+  let files: [File]
+  let ranks: [Rank]
+  let totalBytes: Int
+  let loading: [String]
+  package let warnings: [String]
+
+  package init(_ checkpoint: Checkpoint, modified: timespec) {
+    let l = checkpoint.layout
+    model = checkpoint.summary
+    layout = Layout(
+      tp: l.tp, pp: l.pp, dp: l.dp, sp: l.sp, zeroStage: l.zeroStage, dtype: l.dtype.torchName,
+      engine: l.engine == .pipeline ? "pipeline" : "no-pipeline", worldSize: l.worldSize)
+    files = checkpoint.tree(modified: modified).entries.map { entry in
+      let file = entry.file()
+      return File(path: entry.path, size: file.count, data: file.dataBytes)
+    }
+    totalBytes = files.reduce(0) { $0 + $1.size }
+    let sizes = Dictionary(uniqueKeysWithValues: files.map { ($0.path, $0.size) })
+    ranks = (0..<l.pp).flatMap { pp in
+      (0..<l.tp).map { tp in
+        Rank(
+          mpRank: l.modelParallelRank(tp: tp, pp: pp), tp: tp, pp: pp,
+          modelStates: checkpoint.modelStatePaths(tp: tp, pp: pp).reduce(0) { $0 + (sizes[$1] ?? 0) },
+          optimizerStates: checkpoint.optimizerStatePaths(tp: tp, pp: pp).map { sizes[$0] ?? 0 }.max() ?? 0)
+      }
+    }
+    loading = checkpoint.loading
+    warnings = checkpoint.warnings
+  }
+
+  package var json: String { reportJSON(self) }
+
+  package var text: String {
+    var lines = [
+      modelLine,
+      "TP \(layout.tp) × PP \(layout.pp) × DP \(layout.dp)\(layout.sp > 1 ? " × SP \(layout.sp)" : "") = \(layout.worldSize) ranks, ZeRO \(layout.zeroStage), "
+        + "\(layout.dtype), \(layout.engine) engine",
+      "",
+    ]
+    let width = files.map { "\($0.size)".count }.max() ?? 0
+    lines += files.map { Self.right("\($0.size)", width) + "  " + $0.path }
+    lines += ["", "\(files.count) files, \(totalBytes.bytesText); bytes per rank:"]
+    for rank in ranks {
+      lines.append(
+        "  mp_rank \(rank.mpRank) (tp \(rank.tp), pp \(rank.pp)): model states \(rank.modelStates.bytesText), "
+          + "optimizer states \(rank.optimizerStates.bytesText) on each of \(layout.dp * layout.sp)")
+    }
+    return (lines + loading).joined(separator: "\n")
+  }
+
+  private var modelLine: String {
+    var facts: [String] = []
+    if let layers = model.layers { facts.append("\(layers) layers") }
+    if let size = model.hiddenSize { facts.append("hidden size \(size)") }
+    if let size = model.vocabularySize {
+      let padded = model.paddedVocabularySize ?? size
+      facts.append("vocabulary \(size)" + (padded == size ? "" : " (padded to \(padded))"))
+    }
+    if model.isTied { facts.append("tied embeddings") }
+    return "\(model.type): " + facts.joined(separator: ", ")
+  }
+
+  private static func right(_ text: String, _ width: Int) -> String {
+    String(repeating: " ", count: max(0, width - text.count)) + text
+  }
+}

@@ -1,0 +1,78 @@
+import Bytes
+import Torch
+
+/// The universal checkpoint beside the regular one: each parameter whole, which DeepSpeed cuts for any layout when it loads
+/// (DeepSpeed `checkpoint/universal_checkpoint.py`: `load_hp_checkpoint_state`; written by `checkpoint/ds_to_universal.py`).
+struct UniversalCheckpoint: Sendable {
+  let state: MegatronState
+  let settings: OptimizerSettings
+  /// `global_step0_universal`.
+  let tag: String
+
+  private var model: MegatronModel { state.model }
+
+  func entries() -> [FileTree.Entry] {
+    [
+      FileTree.Entry("latest_universal") { [tag] in VirtualFile(tag) },
+      archive("mp_rank_00_model_states", modelState),
+    ]
+      + [archive("zero/optimizer_state", optimizerState)]
+      + model.wholeParameters().flatMap { parameter in
+        parts(of: parameter).map { part in
+          archive("zero/\(parameter.name)/\(part.name)") { content(parameter, part.tensor) }
+        }
+      }
+  }
+
+  /// The master weight, and the moments where they are asked for.
+  private func parts(of parameter: Parameter) -> [(name: String, tensor: TensorExpression)] {
+    let moments = TensorExpression.zeros(parameter.master.shape, .float32)
+    return [("fp32", parameter.master)]
+      + (settings.moments == .zeros ? [("exp_avg", moments), ("exp_avg_sq", moments)] : [])
+  }
+
+  /// One file of a parameter: the tensor, and how it is cut. The markers are there whatever the layout: without `cat_dim` a
+  /// row-parallel weight would be cut along the wrong dimension, in silence.
+  private func content(_ parameter: Parameter, _ tensor: TensorExpression) -> PickleValue {
+    var members: [(String, PickleValue)] = [("param", .tensor(tensor, requiresGrad: false))]
+    let name = parameter.name
+    if ["word_embeddings.weight", "lm_head.weight", "output_layer.weight"].contains(where: name.hasSuffix) {
+      members += [("cat_dim", .int(0)), ("vocab_tensor", .bool(true))]
+    } else if name.hasSuffix("mlp.dense_h_to_4h.weight") {
+      members += [("cat_dim", .int(0)), ("param_n_sub_params", .int(2))]
+    } else if name.hasSuffix("self_attention.dense.weight") || name.hasSuffix("mlp.dense_4h_to_h.weight") {
+      members += [("cat_dim", .int(1))]
+    } else if tensor.shape.count > 1 {
+      members += [("cat_dim", .int(0))]
+    }
+    return .dict(members)
+  }
+
+  /// An empty entry for each of the optimizer's groups: the run's own settings stay. With no entries nothing at all is loaded.
+  private func optimizerState() -> PickleValue {
+    let groups = ParameterGroup.megatron(model.wholeParameters(), zeroStage: 1)
+    return .dict([
+      "param_groups": .list(groups.map { _ in .dict([:]) }),
+      "ds_version": .string("\(settings.deepSpeedVersion)"),
+    ])
+  }
+
+  /// What the engine reads beside the parameters, which holds for every layout; `args` would name one.
+  private func modelState() -> PickleValue {
+    guard case .dict(let items) = ModelState(tp: 0, pp: 0, dp: 0, state: state, settings: settings).value()
+    else { return .none }
+    let own = [
+      "module", "optimizer", "param_shapes", "args", "mp_world_size", "checkpoint_parallel_dimensions",
+    ]
+    return .dict(
+      items: items.filter { item in
+        guard case .string(let key) = item.key else { return true }
+        return !own.contains(key)
+      } + [(.string("module"), .none), (.string("mp_world_size"), .int(1))])
+  }
+
+  private func archive(_ path: String, _ value: @escaping @Sendable () -> PickleValue) -> FileTree.Entry {
+    let name = path.split(separator: "/").last.map(String.init) ?? path
+    return FileTree.Entry("\(tag)/\(path).pt") { TorchArchive(value(), name: name).file() }
+  }
+}

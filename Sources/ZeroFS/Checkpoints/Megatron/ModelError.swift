@@ -1,0 +1,34 @@
+import Bytes
+
+/// A model that the run's client, Megatron-DeepSpeed or transformers, can't be served.
+package enum ModelError: Failure, Equatable {
+  case unknownModelType(String, path: String)
+  /// A feature of a known family that MDS's GPT model has no code for.
+  case unsupported(feature: String, why: String, path: String)
+  /// The order of the module's parameters isn't known (`--flavor hf`).
+  case noParameterOrder(String, path: String)
+  /// The file of `--parameter-order` isn't one.
+  case parameterOrder(path: String, why: String)
+
+  package var exitStatus: ExitStatus {
+    switch self {
+    case .unknownModelType, .unsupported, .noParameterOrder: .model
+    case .parameterOrder: .run
+    }
+  }
+
+  package var description: String {
+    switch self {
+    case .unknownModelType(let type, let path):
+      "\(path): model_type \"\(type)\" is not served. Megatron-DeepSpeed's GPT model can be laid out for: "
+        + "\(ModelFamily.allCases.map(\.rawValue).joined(separator: ", "))."
+    case .unsupported(let feature, let why, let path):
+      "\(path): \(feature): \(why)"
+    case .noParameterOrder(let type, let path):
+      "\(path): model_type \"\(type)\": zerofs doesn't know the order of this module's parameters, which safetensors files "
+        + "don't keep. Give --parameter-order a file with it; `zerofs parameter-order` shows how to write one."
+    case .parameterOrder(let path, let why):
+      "\(path): not an order of parameters (\(why)). Write it anew as `zerofs parameter-order` shows."
+    }
+  }
+}

@@ -1,0 +1,55 @@
+import Bytes
+import HuggingFace
+
+/// The module that transformers' `AutoModelForCausalLM.from_pretrained` makes, as DeepSpeed sees it: every tensor whole, under
+/// its own name.
+package struct HuggingFaceModel: Sendable {
+  package let layout: ParallelLayout
+  let configurationFile: ConfigurationFile
+  let order: ParameterOrder
+  /// In `named_parameters()` order.
+  let parameters: [Parameter]
+  /// `state_dict()`, in the dtype that the run trains in: DeepSpeed casts buffers, too.
+  let stateDict: [(name: String, tensor: TensorExpression)]
+  /// Tensors of the source that the module has no place for.
+  let others: Int
+
+  /// - Parameter order: `nil` for that of the model's family.
+  /// - Throws: `LayoutError` for a model that is cut into pieces, `ModelError` where the order isn't known, `SourceError` for
+  ///   tensors that are missing, have no place, or aren't floating point.
+  package init(
+    _ directory: HuggingFaceDirectory, layout: ParallelLayout, order given: ParameterOrder? = nil,
+    masters: Parameter.Masters = .parameters
+  ) throws {
+    for (name, size) in [("--tp", layout.tp), ("--pp", layout.pp), ("--sp", layout.sp)] where size > 1 {
+      throw LayoutError.wholeModel(option: "\(name) \(size)")
+    }
+    let order = try given ?? ParameterOrder(of: directory)
+    var used: Set<String> = []
+    func tensorName(_ name: String) -> String { order.files[name] ?? directory.sourceName(of: name) }
+    func source(_ name: String) throws(SourceError) -> TensorExpression {
+      let name = tensorName(name)
+      used.insert(name)
+      return try directory.tensor(name)
+    }
+    parameters = try order.parameters.map {
+      Parameter(name: $0, source: try source($0), dtype: layout.dtype, masters: masters)
+    }
+    let tensors = Dictionary(uniqueKeysWithValues: parameters.map { ($0.name, $0.tensor) })
+    stateDict = try order.stateDict.map { name in
+      (name, try tensors[order.tied[name] ?? name] ?? source(name).cast(to: layout.dtype))
+    }
+    used.formUnion(order.tied.keys.map(tensorName))
+    let others = directory.tensorNames.filter { !used.contains($0) && !Self.isComputed($0) }
+    if !order.allowsOthers, let name = others.min() {
+      throw SourceError.unexpectedTensor(name: name, path: directory.file(of: name))
+    }
+    (self.layout, self.order, self.others) = (layout, order, others.count)
+    configurationFile = directory.configurationFile
+  }
+
+  /// Old checkpoints hold what every implementation computes: rotary frequencies, and GPT-2's causal masks.
+  private static func isComputed(_ name: String) -> Bool {
+    ["rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias"].contains(where: name.hasSuffix)
+  }
+}

@@ -1,0 +1,125 @@
+import Bytes
+import FoundationEssentials
+import HuggingFace
+
+/// The names of a module's parameters in `named_parameters()` order, which safetensors files don't keep, and those that
+/// `state_dict()` has beside: tied names and persistent buffers.
+package struct ParameterOrder: Sendable {
+  /// Keys of `state_dict()`.
+  let stateDict: [String]
+  /// `named_parameters()`, which names a tied parameter once.
+  let parameters: [String]
+  /// A name of `stateDict` that isn't in `parameters` → the parameter that it is.
+  let tied: [String: String]
+  /// A name of `stateDict` → the name of its tensor in the files, where transformers renames it.
+  let files: [String: String]
+  /// Parameters that HF Trainer doesn't let decay; `nil` where the file doesn't say.
+  let withoutWeightDecay: Set<String>?
+  /// Whether tensors of the source may be without a place in the module: where transformers itself said what the module is.
+  let allowsOthers: Bool
+
+  /// Persistent buffers.
+  var buffers: [String] {
+    let parameters = Set(parameters)
+    return stateDict.filter { !parameters.contains($0) && tied[$0] == nil }
+  }
+
+  // Names as in the file.
+  // swift-format-ignore: AlwaysUseLowerCamelCase
+  private struct File: Decodable {
+    let state_dict: [String]
+    let parameters: [String]
+    let tied: [String: String]
+    let files: [String: String]?
+    let without_weight_decay: [String]?
+  }
+
+  /// Reads the file, or the text, of `--parameter-order`: a JSON object with the members `state_dict`, `parameters`, `tied`, and `files`
+  /// where a name of the module isn't the name of its tensor; `without_weight_decay` for HF Trainer.
+  ///
+  /// - Throws: `ModelError.parameterOrder` where it isn't that, or its names don't fit together.
+  package init(path: String) throws {
+    let contents: [UInt8]
+    do { contents = try TextOrFile.contents(path) } catch {
+      throw ModelError.parameterOrder(path: path, why: error.reason)
+    }
+    let file: File
+    do { file = try JSONDecoder().decode(File.self, from: Data(contents)) } catch {
+      throw ModelError.parameterOrder(path: path, why: decodingProblem(error))
+    }
+    (stateDict, parameters, tied) = (file.state_dict, file.parameters, file.tied)
+    files = file.files ?? [:]
+    withoutWeightDecay = file.without_weight_decay.map { Set($0) }
+    allowsOthers = true
+    let known = Set(stateDict)
+    let holders = Set(parameters)
+    func refuse(_ why: String) throws(ModelError) { throw .parameterOrder(path: path, why: why) }
+    if known.count != stateDict.count { try refuse("state_dict names something twice") }
+    if holders.count != parameters.count { try refuse("parameters names something twice") }
+    if parameters.isEmpty { try refuse("there are no parameters") }
+    if let name = parameters.first(where: { !known.contains($0) }) {
+      try refuse("\(name) is in parameters, but not in state_dict")
+    }
+    if let name = withoutWeightDecay?.subtracting(holders).min() {
+      try refuse("\(name) is in without_weight_decay, but not in parameters")
+    }
+    for (name, holder) in tied.sorted(by: { $0.key < $1.key }) {
+      if !known.contains(name) { try refuse("\(name) is tied, but not in state_dict") }
+      if holders.contains(name) { try refuse("\(name) is both tied and in parameters") }
+      if !holders.contains(holder) { try refuse("\(name) is tied to \(holder), which isn't in parameters") }
+    }
+    var names: [String: String] = [:]
+    for (name, tensor) in files.sorted(by: { $0.key < $1.key }) {
+      if !known.contains(name) { try refuse("\(name) is in files, but not in state_dict") }
+      if let other = names.updateValue(name, forKey: tensor) {
+        try refuse("files has \(tensor) for both \(other) and \(name)")
+      }
+    }
+  }
+
+  /// Whether HF Trainer keeps a parameter from decaying, by its name alone (transformers `trainer.py`: `get_decay_parameter_names`);
+  /// those of an `nn.LayerNorm` don't decay, either.
+  static func isWithoutWeightDecay(_ name: String) -> Bool {
+    let name = name.lowercased()
+    return ["bias", "layernorm", "rmsnorm"].contains(where: name.contains)
+      || name.split(separator: ".").contains { $0 == "norm" || $0.hasSuffix("_norm") }
+  }
+
+  /// The order that follows from the family of the model in `directory`.
+  ///
+  /// - Throws: `ModelError.noParameterOrder` for families that aren't known, `SourceError` without a number of layers.
+  init(of directory: HuggingFaceDirectory) throws {
+    let file = directory.configurationFile
+    guard let family = DecoderModules(modelType: file.modelType) else {
+      throw ModelError.noParameterOrder(file.modelType, path: file.path)
+    }
+    guard let layers = file.layers, layers > 0 && layers < 1 << 24 else {
+      throw SourceError.malformedJSON(path: file.path, why: "no number of layers")
+    }
+    let modules = family.modules(layers: layers)
+    let body = modules.flatMap { module in
+      module.parameters.filter { !$0.isOptional || directory.locates($0.name) }.map(\.name)
+    }
+    let layerNorms = modules.filter(\.isLayerNorm).flatMap { $0.parameters.map(\.name) }
+    let head = "lm_head.weight"
+    let isTied = file.tieWordEmbeddings ?? family.isTiedByDefault
+    stateDict = body + [head]
+    parameters = isTied ? body : stateDict
+    tied = isTied ? [head: family.embedding] : [:]
+    files = [:]
+    withoutWeightDecay = Set(body.filter(ParameterOrder.isWithoutWeightDecay) + layerNorms)
+    allowsOthers = false
+  }
+}
+
+extension HuggingFaceDirectory {
+  /// The name of the file's tensor for a name of the module: files of a bare base model lack its prefix, `transformer.` or
+  /// `model.` (transformers `modeling_utils.py`: `base_model_prefix`).
+  func sourceName(of name: String) -> String {
+    guard !holds(name), let dot = name.firstIndex(of: ".") else { return name }
+    let bare = String(name[name.index(after: dot)...])
+    return holds(bare) ? bare : name
+  }
+
+  fileprivate func locates(_ name: String) -> Bool { holds(sourceName(of: name)) }
+}

@@ -1,0 +1,87 @@
+import ArgumentParser
+import Bytes
+import Checkpoints
+import Glibc
+import HuggingFace
+import Mount
+import Store
+
+struct MountCommand: CheckpointCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "mount",
+    abstract: "Mount the checkpoint of a model directory.",
+    discussion: """
+      Returns when the mount is readable; a daemon serves it until `zerofs umount`, umount(8), or SIGTERM, SIGINT or \
+      SIGHUP. Changed source files are not served: reads of them fail with an I/O error.
+
+      The mount holds other layouts, too: a directory below it whose name spells one, such as tp2-pp4-dp8-zero1-bf16 or \
+      dp12-zero3-nopipe, is that checkpoint. .zerofs holds reports.
+      """)
+
+  @Argument(
+    help: "The Hugging Face model directory, or an archive that `zerofs materialize --compress` made.")
+  var hfDir: String
+
+  @Argument(help: "An empty directory.")
+  var mountpoint: String
+
+  @OptionGroup
+  var options: CheckpointOptions
+
+  @Flag(name: [.short, .long], help: "Serve in this process; log to stderr.")
+  var foreground = false
+
+  @Flag(
+    help:
+      "Keep file contents in the page cache: slower, but repeated reads of a memory mapping come from memory."
+  )
+  var cached = false
+
+  @Option(name: .customShort("o"), help: "Mount options, as for mount(8): allow_other, noexec, …")
+  var mountOptions: [String] = []
+
+  @Option(help: ArgumentHelp("Log there instead of to syslog.", valueName: "path"))
+  var logFile: String?
+
+  func run() throws {
+    try reporting {
+      // The daemon leaves the working directory, and verifies sources by their paths.
+      let source = absolutePath(hfDir)
+      let mountOptions = self.mountOptions.flatMap { $0.split(separator: ",").map(String.init) }
+      let mountpoint = try Mountpoint(
+        mountpoint, options: mountOptions, logger: LogDestination.standardError.logger())
+      let model = try ModelSource(path: source)
+      let (directory, options) = (model.directory, try model.options(of: self))
+      let files = try options.files()
+      let checkpoint = try options.checkpoint(of: directory, files)
+      warn(checkpoint.warnings)
+      let recorded = try options.recorded()
+      var mount = MountOptions(source: source, isForeground: foreground, logFile: logFile)
+      mount.isCached = cached
+      mount.options = mountOptions
+      mount.layouts = LayoutCatalog(directory: directory, options: options, files: files).trees
+      mount.reports = [
+        FileTree.Entry("plan.json") {
+          VirtualFile(PlanReport(checkpoint, modified: directory.modified).json + "\n")
+        },
+        FileTree.Entry(Manifest.Origin.reportName, isVolatile: true) {
+          VirtualFile(
+            Manifest.Origin(
+              zerofs: Zerofs.version, layout: checkpoint.layoutName.description, options: recorded,
+              source: SourceReport(directory)
+            ).json + "\n")
+        },
+        FileTree.Entry("source.json", isVolatile: true) { VirtualFile(SourceReport(directory).json + "\n") },
+        FileTree.Entry("version") { VirtualFile("\(Zerofs.version)\n") },
+      ]
+      try checkpoint.tree(modified: directory.modified).mount(at: mountpoint, mount)
+    }
+  }
+}
+
+/// `path` without symbolic links; as it is where there is no such file, for the message of whoever opens it.
+private func absolutePath(_ path: String) -> String {
+  guard let resolved = realpath(path, nil) else { return path }
+  defer { free(resolved) }
+  return String(cString: resolved)
+}

@@ -1,0 +1,61 @@
+import Bytes
+import CFuse
+import Glibc
+import Synchronization
+
+/// What one open(2) made (`fuse_file_info.fh`): a file, and how it is read.
+final class FileHandle: Sendable {
+  let open: OpenFile
+  /// Where the last read ended.
+  private let end = Atomic(-1)
+  /// When a read was last answered, in nanoseconds.
+  private let answered = Atomic(0)
+
+  init(_ open: OpenFile) { self.open = open }
+
+  struct Pace {
+    /// Whether a read starts where the one before ended.
+    let isInOrder: Bool
+    /// Whether the reader took longer to ask for it than a copy of it takes, as one does that makes memory for what it reads.
+    let isUnhurried: Bool
+  }
+
+  /// Nanoseconds per byte of a copy, rather too many than too few.
+  private static let copy = 0.1
+
+  /// Takes note of a read.
+  func advance(over window: Range<Int>) -> Pace {
+    let pause = FileHandle.now() - answered.load(ordering: .relaxed)
+    return Pace(
+      isInOrder: end.exchange(window.upperBound, ordering: .relaxed) == window.lowerBound,
+      isUnhurried: Double(pause) > Double(window.count) * FileHandle.copy)
+  }
+
+  /// Calls `body`, which answers a read. Who asks again before it has returned is in a hurry.
+  func answering(_ body: () -> Void) {
+    answered.store(.max, ordering: .relaxed)
+    body()
+    answered.store(FileHandle.now(), ordering: .relaxed)
+  }
+
+  /// What a reader in order asks for after `window`; `nil` if more than that was asked for already, or there is no more.
+  func window(after window: Range<Int>) -> Range<Int>? {
+    guard end.load(ordering: .relaxed) == window.upperBound, window.upperBound < open.file.count else {
+      return nil
+    }
+    return window.upperBound..<min(window.upperBound + window.count, open.file.count)
+  }
+
+  private static func now() -> Int {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return time.tv_sec * 1_000_000_000 + time.tv_nsec
+  }
+}
+
+/// A request that any thread may answer, once.
+struct ReadRequest: @unchecked Sendable {
+  // Unchecked: libfuse's, which answers from any thread.
+  let pointer: fuse_req_t?
+  let pace: FileHandle.Pace
+}

@@ -1,0 +1,86 @@
+import Bytes
+import CFuse
+import Glibc
+import Logging
+import Synchronization
+
+/// What the callbacks of one mount share. Immutable, but for caches behind small mutexes.
+final class FuseServer: Sendable {
+  /// Bytes of the longest read: the kernel's limit (256 pages, `fs/fuse/fuse_i.h`: FUSE_MAX_MAX_PAGES).
+  static let longestRead = 1 << 20
+  /// Requests that are answered at a time: libfuse's own ten (`fuse_loop_cfg_create`), and all processors of a node whose every
+  /// rank reads. Threads are made when they are needed.
+  static let mostThreads = max(10, Workers.cores)
+  /// Seconds for which the kernel needn't ask again. A tree never changes, and a name means a layout always or never.
+  static let timeout: Double = 86400
+  /// Likewise for what `stat` says about `inode`.
+  static func attributeTimeout(of inode: Inode) -> Double { inode.isVolatile ? 0 : timeout }
+
+  let trees: MountedTrees
+  /// Whether file contents pass through the kernel's page cache.
+  let isCached: Bool
+  let logger: Logger
+  let gathers = GatherPool(capacity: longestRead)
+  private let owner = (user: getuid(), group: getgid())
+  /// When an error of each source was last logged.
+  private let logged = Mutex<[String: ContinuousClock.Instant]>([:])
+  /// Whether the INIT request was answered.
+  let isInitialized = Atomic(false)
+  /// Called once when the kernel got the answer to INIT, from a thread of the session.
+  let ready: @Sendable () -> Void
+
+  init(_ trees: MountedTrees, isCached: Bool, logger: Logger, ready: @escaping @Sendable () -> Void) {
+    self.trees = trees
+    self.isCached = isCached
+    self.logger = logger
+    self.ready = ready
+  }
+
+  /// The `stat` of `inode`: blocks count data only, holes are free.
+  func attributes(of inode: Inode) -> stat {
+    var status = stat()
+    status.st_ino = UInt(inode.number)
+    status.st_uid = owner.user
+    status.st_gid = owner.group
+    status.st_mtim = trees.root.modified
+    status.st_ctim = trees.root.modified
+    status.st_atim = trees.root.modified
+    // A hint for cp, cat and Python's buffered files: one request per read.
+    status.st_blksize = FuseServer.longestRead
+    switch inode.content {
+    case .directory(_, let subdirectories):
+      status.st_mode = S_IFDIR | 0o555
+      status.st_nlink = UInt(2 + subdirectories)
+    case .file(let entry):
+      status.st_mode = S_IFREG | (entry.isExecutable ? 0o555 : 0o444)
+      status.st_nlink = 1
+      if let measure = inode.measure() {
+        status.st_size = measure.size
+        status.st_blocks = (measure.dataBytes + 511) / 512
+      }
+    }
+    return status
+  }
+
+  var statistics: statvfs {
+    var statistics = statvfs()
+    statistics.f_bsize = UInt(FuseServer.longestRead)
+    statistics.f_frsize = 4096
+    statistics.f_blocks = UInt((trees.root.dataBytes + 4095) / 4096)
+    statistics.f_files = UInt(trees.root.count)
+    statistics.f_namemax = 255
+    statistics.f_flag = UInt(ST_RDONLY)
+    return statistics
+  }
+
+  /// One line for a read that failed; at most one a minute for each source, because a reader may try every window.
+  func log(_ error: ReadError, reading path: String) {
+    let now = ContinuousClock.now
+    let isNews = logged.withLock { logged in
+      if let last = logged[error.path], now - last < .seconds(60) { return false }
+      logged[error.path] = now
+      return true
+    }
+    if isNews { logger.error("EIO for \(path): \(error)") }
+  }
+}

@@ -1,0 +1,18 @@
+import Bytes
+
+/// Trees that a mount serves below its root when someone looks up their names: one for each layout.
+package struct LayoutTrees: Sendable {
+  package enum Answer: Sendable {
+    /// `canonicalName` is one for all names of the tree, and resolves to an equal tree again.
+    case tree(canonicalName: String, FileTree)
+    /// A layout that can't be served, and why.
+    case refused(reason: String)
+    /// Not the name of a layout.
+    case unknown
+  }
+
+  /// What `name` means: the same at each call.
+  let resolve: @Sendable (_ name: String) -> Answer
+
+  package init(_ resolve: @escaping @Sendable (_ name: String) -> Answer) { self.resolve = resolve }
+}

@@ -1,0 +1,42 @@
+import Bytes
+
+/// A command line that doesn't fit the model.
+package enum RunError: Failure, Equatable {
+  case contradiction(argument: String, has: String, needs: String, otherwise: String)
+  case vocabulary(has: Int, needs: Int)
+  case optimizer(String)
+  case unreadable(path: String, why: String)
+  /// A file that describes the run can't be read, or isn't of its kind.
+  case file(option: String, path: String, why: String, instead: String)
+  /// A flag of HF Trainer's.
+  case trainingArgument(flag: String, value: String, expected: String)
+  /// What the DeepSpeed configuration of HF Trainer asks for.
+  case notServed(String, instead: String)
+
+  package var exitStatus: ExitStatus {
+    switch self {
+    case .contradiction, .vocabulary, .optimizer, .unreadable, .file, .trainingArgument, .notServed: .run
+    }
+  }
+
+  package var description: String {
+    switch self {
+    case .contradiction(let argument, let has, let needs, let otherwise):
+      "--train-args: \(argument) is \(has), but this model and layout need \(needs); otherwise \(otherwise)."
+    case .vocabulary(let has, let needs):
+      "--train-args: --vocab-size and --make-vocab-size-divisible-by give a padded vocabulary of \(has) rows, but the "
+        + "checkpoint has \(needs); otherwise the embeddings' shapes don't match. With NullTokenizer, --vocab-size is one less "
+        + "than the model's."
+    case .optimizer(let name):
+      "--optimizer \(name): parameter groups of adam, adamw and --ds_fused_adam are served. Use one of them."
+    case .unreadable(let path, let why):
+      "\(path): \(why). --train-args takes a command line, or a file that holds one."
+    case .file(let option, let path, let why, let instead):
+      "\(path): \(why). \(option) takes \(instead)."
+    case .trainingArgument(let flag, let value, let expected):
+      "--train-args: \(flag) is '\(value)', but needs \(expected)."
+    case .notServed(let what, let instead):
+      "--deepspeed-config: \(what) isn't served. Use \(instead)."
+    }
+  }
+}
