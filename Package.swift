@@ -40,7 +40,7 @@ let package = Package(
     // A tree of virtual files in the kernel: the one target that knows FUSE.
     layer("Mount", ["Bytes", "CFuse", logging]),
     // A tree as files, a model as an archive, and both held against what they should be: the one target that knows zstd.
-    layer("Store", ["Bytes", "Torch", "HuggingFace", "CZstd"]),
+    layer("Store", ["Bytes", "Torch", "HuggingFace", "Checkpoints", "CZstd"]),
     .executableTarget(
       name: "Command",
       dependencies: [

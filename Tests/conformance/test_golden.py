@@ -12,17 +12,6 @@ from layouts import options
 CASES = json.loads((SHARED / "golden/cases.json").read_text())
 
 
-def not_yet(case: dict) -> str | None:
-    if case["hf"].startswith("qwen2"):
-        return "qwen2"
-    return None
-
-
-def parameters() -> list:
-    return [pytest.param(name, id=name, marks=[pytest.mark.xfail(strict=True, reason=f"not served yet: {why}")]
-                         if (why := not_yet(case)) else []) for name, case in CASES.items()]
-
-
 @pytest.fixture(scope="module")
 def compare(oracle: Path):
     """compare.py's own main, in this process: torch is imported once for all cases."""
@@ -40,7 +29,7 @@ def assert_equal(compare, golden_tree: Path, mounted_tree: Path, monkeypatch: py
     assert finished.value.code == 0, "compare.py found differences, printed above"
 
 
-@pytest.mark.parametrize("name", parameters())
+@pytest.mark.parametrize("name", CASES)
 def test_equals_golden(name: str, golden: Path, mount, compare, monkeypatch) -> None:
     case = CASES[name]
     with mount(golden / "hf" / case["hf"], *options(case)) as m:

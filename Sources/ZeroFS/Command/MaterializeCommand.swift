@@ -5,7 +5,7 @@ import HuggingFace
 import Store
 
 /// `zerofs materialize`: the tree that a mount would serve, as files.
-struct MaterializeCommand: CheckpointCommand {
+struct MaterializeCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "materialize",
     abstract: "Write the checkpoint of a model directory to disk.",
@@ -25,7 +25,7 @@ struct MaterializeCommand: CheckpointCommand {
   var target: String
 
   @OptionGroup
-  var options: CheckpointOptions
+  var options: CheckpointFlags
 
   @Option(
     help: ArgumentHelp(
@@ -85,12 +85,12 @@ struct MaterializeCommand: CheckpointCommand {
   func run() throws {
     try reporting {
       let model = try ModelSource(path: directory)
-      let options = try model.options(of: self)
-      let checkpoint = try options.checkpoint(of: model.directory)
+      let planner = try model.planner(options)
+      let checkpoint = try planner.checkpoint()
       warn(checkpoint.warnings)
       let tree = checkpoint.tree(modified: model.directory.modified)
       let origin = Manifest.Origin(
-        zerofs: Zerofs.version, layout: checkpoint.layoutName.description, options: try options.recorded(),
+        zerofs: Zerofs.version, layout: checkpoint.layoutName.description, options: planner.recorded,
         source: SourceReport(model.directory))
       if let compress {
         let rank = try share().rank

@@ -1,4 +1,5 @@
-import ArgumentParser
+import Bytes
+import Checkpoints
 import Glibc
 import HuggingFace
 import Store
@@ -8,7 +9,7 @@ struct ModelSource {
   let files: any ModelFiles
   let directory: HuggingFaceDirectory
   /// Options of the checkpoint that an archive was made for.
-  private let recorded: [String]
+  private let recorded: CheckpointOptions
 
   init(path: String) throws {
     var status = stat()
@@ -16,28 +17,17 @@ struct ModelSource {
       let archive = try ModelArchive(path: path)
       (files, recorded) = (archive, archive.options)
     } else {
-      (files, recorded) = (try DiskDirectory(path), [])
+      (files, recorded) = (try DiskDirectory(path), CheckpointOptions())
     }
     directory = try HuggingFaceDirectory(files)
   }
 
-  /// The options of `command`, with those of an archive in front.
-  func options(of command: some CheckpointCommand) throws -> CheckpointOptions {
-    try .joined(recorded, command)
+  /// Plans checkpoints with the options of the command line, and those of an archive where there are none.
+  func planner(_ flags: CheckpointFlags) throws -> CheckpointPlanner {
+    try planner(flags.options().over(recorded))
   }
-}
 
-/// A subcommand that takes a model and options of its checkpoint.
-protocol CheckpointCommand: ParsableCommand {
-  var options: CheckpointOptions { get }
-}
-
-extension CheckpointOptions {
-  /// Recorded options with those of `command` behind them, so that what the user gives wins.
-  static func joined<Command: CheckpointCommand>(_ recorded: [String], _ command: Command) throws
-    -> CheckpointOptions
-  {
-    if recorded.isEmpty { return command.options }
-    return try Command.parse(recorded + CommandLine.arguments.dropFirst(2)).options
+  func planner(_ options: CheckpointOptions) throws -> CheckpointPlanner {
+    try CheckpointPlanner(directory, options)
   }
 }

@@ -6,7 +6,7 @@ import HuggingFace
 import Mount
 import Store
 
-struct MountCommand: CheckpointCommand {
+struct MountCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "mount",
     abstract: "Mount the checkpoint of a model directory.",
@@ -26,7 +26,7 @@ struct MountCommand: CheckpointCommand {
   var mountpoint: String
 
   @OptionGroup
-  var options: CheckpointOptions
+  var options: CheckpointFlags
 
   @Flag(name: [.short, .long], help: "Serve in this process; log to stderr.")
   var foreground = false
@@ -51,15 +51,14 @@ struct MountCommand: CheckpointCommand {
       let mountpoint = try Mountpoint(
         mountpoint, options: mountOptions, logger: LogDestination.standardError.logger())
       let model = try ModelSource(path: source)
-      let (directory, options) = (model.directory, try model.options(of: self))
-      let files = try options.files()
-      let checkpoint = try options.checkpoint(of: directory, files)
+      let planner = try model.planner(options)
+      let (directory, recorded) = (model.directory, planner.recorded)
+      let checkpoint = try planner.checkpoint()
       warn(checkpoint.warnings)
-      let recorded = try options.recorded()
       var mount = MountOptions(source: source, isForeground: foreground, logFile: logFile)
       mount.isCached = cached
       mount.options = mountOptions
-      mount.layouts = LayoutCatalog(directory: directory, options: options, files: files).trees
+      mount.layouts = LayoutCatalog(planner: planner).trees
       mount.reports = [
         FileTree.Entry("plan.json") {
           VirtualFile(PlanReport(checkpoint, modified: directory.modified).json + "\n")

@@ -3,7 +3,7 @@ import Checkpoints
 import HuggingFace
 
 /// `zerofs plan`: what a mount would serve.
-struct PlanCommand: CheckpointCommand {
+struct PlanCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "plan",
     abstract:
@@ -13,7 +13,7 @@ struct PlanCommand: CheckpointCommand {
   var directory: String
 
   @OptionGroup
-  var options: CheckpointOptions
+  var options: CheckpointFlags
 
   @Flag(help: "Print JSON.")
   var json = false
@@ -21,7 +21,7 @@ struct PlanCommand: CheckpointCommand {
   func run() throws {
     try reporting {
       let source = try ModelSource(path: directory)
-      let checkpoint = try source.options(of: self).checkpoint(of: source.directory)
+      let checkpoint = try source.planner(options).checkpoint()
       let report = PlanReport(checkpoint, modified: source.directory.modified)
       if json {
         print(report.json)

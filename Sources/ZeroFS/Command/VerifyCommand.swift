@@ -7,7 +7,7 @@ import HuggingFace
 import Store
 
 /// `zerofs verify`: whether a tree, a mount or an archive still is what it should be.
-struct VerifyCommand: CheckpointCommand {
+struct VerifyCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "verify",
     abstract: "Check a checkpoint, a mount or an archive against its manifest, or against the model.",
@@ -28,7 +28,7 @@ struct VerifyCommand: CheckpointCommand {
   var against: String?
 
   @OptionGroup
-  var options: CheckpointOptions
+  var options: CheckpointFlags
 
   @Option(help: ArgumentHelp("Files read at a time. (default: the number of cores)", valueName: "n"))
   var jobs: Int?
@@ -72,8 +72,8 @@ struct VerifyCommand: CheckpointCommand {
     }
     guard let path = against ?? origin?.source.path else { throw VerificationError.noModel(path: target) }
     let model = try ModelSource(path: path)
-    let words = try origin?.options ?? TreeDescription(of: target, for: model.directory).options
-    let expected = try tree(model, words)
+    let recorded = try origin?.options ?? TreeDescription(of: target, for: model.directory).options
+    let expected = try tree(model, recorded)
     let progress = ByteProgress(totalBytes: expected.entries.reduce(0) { $0 + $1.file().dataBytes })
     let result = try ProgressDisplay(json: false).showing(progress) {
       try verifier.verify(expected, origin == nil ? .tensors : .bytes, jobs: workers, progress)
@@ -92,9 +92,9 @@ struct VerifyCommand: CheckpointCommand {
     return origin.source.isSame(as: SourceReport(model.directory)) ? try tree(model, origin.options) : nil
   }
 
-  private func tree(_ model: ModelSource, _ recorded: [String]) throws -> FileTree {
-    let options = try CheckpointOptions.joined(recorded, self)
-    return try options.checkpoint(of: model.directory).tree(modified: model.directory.modified)
+  private func tree(_ model: ModelSource, _ recorded: CheckpointOptions) throws -> FileTree {
+    let planner = try model.planner(options.options().over(recorded))
+    return try planner.checkpoint().tree(modified: model.directory.modified)
   }
 
   private func report(_ findings: [Finding], _ agreement: String) throws {

@@ -40,11 +40,11 @@ package struct TrainingArguments: Sendable {
 
   package init() {}
 
-  /// Reads the command line of a run, or the file that holds one; flags of the script itself are skipped.
+  /// Reads the command line of a run, or a script that holds one; flags of the script itself are skipped.
   ///
   /// - Throws: `RunError`.
-  package init(textOrFile: String) throws(RunError) {
-    let script = ShellScript(try MegatronArguments.contents(textOrFile: textOrFile))
+  package init(commandLine: String) throws(RunError) {
+    let script = ShellScript(commandLine)
     var rest = script.arguments { TrainingArguments.name(ofFlag: $0) != nil }[...]
     while let word = rest.popFirst() {
       let flag = String(word.prefix { $0 != "=" })

@@ -1,3 +1,4 @@
+@testable import Checkpoints
 import Foundation
 import Testing
 
@@ -36,7 +37,7 @@ import Testing
   {
     let tree = FileTree([FileTree.Entry("latest") { VirtualFile("step") }], modified: timespec())
     let origin = Manifest.Origin(
-      zerofs: "1", layout: "tp1", options: ["--tp", "1"], source: SourceReport(model))
+      zerofs: "1", layout: "tp1", options: LayoutName("tp1")!.options, source: SourceReport(model))
     return try ArchiveWriter(model, tree, to: path ?? self.path, origin: origin, level: level)
   }
 
@@ -64,7 +65,7 @@ import Testing
     let model = try model(Self.types, count: 150_001)
     try write(writer(model))
     let archive = try ModelArchive(path: path)
-    #expect(archive.options == ["--tp", "1"])
+    #expect(archive.options == LayoutName("tp1")?.options)
     for name in ["config.json", "model.safetensors"] {
       #expect(try bytes(archive, name) == contents("\(directory.path)/\(name)"))
       #expect(archive.holds(name))

@@ -71,10 +71,4 @@ import Testing
     }
     #expect(error == .malformedJSON(path: "config.json", why: "no hidden_size"))
   }
-
-  @Test func unknownModelTypeComesFirst() throws {
-    #expect(throws: ModelError.unknownModelType("gpt2", path: "config.json")) {
-      try ModelConfiguration(json: Array(#"{"model_type":"gpt2"}"#.utf8), path: "config.json")
-    }
-  }
 }

@@ -1,3 +1,4 @@
+@testable import Checkpoints
 import Foundation
 import Testing
 
@@ -48,6 +49,6 @@ import Testing
     try directory.write(".zerofs/origin.json", try TreeWriterTests.origin(layout: "tp4").json.utf8)
     #expect(try Manifest.Origin.ofMount(directory.path)?.layout == "tp4")
     try directory.write(".zerofs/origin.json", "{}".utf8)
-    #expect(throws: SourceError.self) { try Manifest.Origin.ofMount(directory.path) }
+    #expect(throws: VerificationError.self) { try Manifest.Origin.ofMount(directory.path) }
   }
 }

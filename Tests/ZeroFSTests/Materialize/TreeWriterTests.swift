@@ -1,3 +1,4 @@
+@testable import Checkpoints
 import Foundation
 import Synchronization
 import Testing
@@ -29,7 +30,7 @@ import Testing
 
   static func origin(layout: String = "tp1", files: String = "") throws -> Manifest.Origin {
     Manifest.Origin(
-      zerofs: "1", layout: layout, options: [],
+      zerofs: "1", layout: layout, options: .init(),
       source: try JSONDecoder().decode(
         SourceReport.self, from: Data(#"{"path":"/hf","files":[\#(files)]}"#.utf8)))
   }

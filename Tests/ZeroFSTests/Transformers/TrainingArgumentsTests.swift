@@ -6,7 +6,7 @@ import Testing
 @Suite struct TrainingArgumentsTests {
   @Test func readsTheFlagsOfACommandLine() throws {
     let arguments = try TrainingArguments(
-      textOrFile: """
+      commandLine: """
         RATE=3e-4
         torchrun --nproc_per_node 8 train.py --model_name_or_path x --learning-rate $RATE \\
           --weight_decay=0.1 --adam_beta2 0.95 --optim adamw_torch --lr_scheduler_type cosine --warmup_ratio 0.03
@@ -22,7 +22,7 @@ import Testing
 
   /// transformers `optimization.py`: `get_constant_schedule`.
   @Test func aConstantRateDoesNotWarmUp() throws {
-    let arguments = try TrainingArguments(textOrFile: "--warmup_steps 10 --lr_scheduler_type constant")
+    let arguments = try TrainingArguments(commandLine: "--warmup_steps 10 --lr_scheduler_type constant")
     #expect(!arguments.warmsUp)
   }
 
@@ -32,7 +32,7 @@ import Testing
     ("--learning_rate $RATE", "--learning_rate", "$RATE"),
   ])
   func refusesValues(text: String, flag: String, value: String) throws {
-    let error = try #require(throws: RunError.self) { try TrainingArguments(textOrFile: text + " --x y") }
+    let error = try #require(throws: RunError.self) { try TrainingArguments(commandLine: text + " --x y") }
     guard case .trainingArgument(flag, value, _) = error else { return #expect(Bool(false), "\(error)") }
   }
 

@@ -8,7 +8,7 @@ import Torch
 /// `_get_zero_ckpt_name`).
 package struct Checkpoint: Sendable {
   /// What a checkpoint holds beside the model, and how.
-  package struct Options: Sendable {
+  package struct Settings: Sendable {
     /// The iteration that it claims to be of.
     package var iteration = 0
     package var deepSpeedConfiguration = DeepSpeedConfiguration()
@@ -28,14 +28,14 @@ package struct Checkpoint: Sendable {
   /// The checkpoint of a Megatron-DeepSpeed run.
   ///
   /// - Throws: `LayoutError` for a negative iteration, `RunError` for an optimizer that isn't served.
-  package init(_ model: MegatronModel, run: RunArguments, _ options: Options = Options()) throws {
-    guard options.iteration >= 0 else { throw LayoutError.iteration(options.iteration) }
+  package init(_ model: MegatronModel, run: RunArguments, _ settings: Settings = Settings()) throws {
+    guard settings.iteration >= 0 else { throw LayoutError.iteration(settings.iteration) }
     client = MegatronClient(
-      state: MegatronState(model: model, run: run, iteration: options.iteration),
+      state: MegatronState(model: model, run: run, iteration: settings.iteration),
       settings: try OptimizerSettings(
-        run, layout: model.layout, configuration: options.deepSpeedConfiguration,
-        moments: options.hasZeroMoments ? .zeros : .none, version: options.deepSpeedVersion),
-      isUniversal: options.isUniversal)
+        run, layout: model.layout, configuration: settings.deepSpeedConfiguration,
+        moments: settings.hasZeroMoments ? .zeros : .none, version: settings.deepSpeedVersion),
+      isUniversal: settings.isUniversal)
   }
 
   /// The checkpoint of a script that trains a model of transformers.
@@ -43,15 +43,17 @@ package struct Checkpoint: Sendable {
   /// - Parameter trainer: of HF Trainer; `nil` for a script that calls DeepSpeed itself.
   /// - Throws: `LayoutError` for a negative iteration, and one that Trainer's schedule would have to be known for; `RunError` for
   ///   an optimizer that isn't served; `ModelError` for an order that doesn't say what decays.
-  package init(_ model: HuggingFaceModel, trainer: TrainingArguments? = nil, _ options: Options = Options())
+  package init(
+    _ model: HuggingFaceModel, trainer: TrainingArguments? = nil, _ settings: Settings = Settings()
+  )
     throws
   {
-    guard options.iteration >= 0 else { throw LayoutError.iteration(options.iteration) }
-    let configuration = options.deepSpeedConfiguration
+    guard settings.iteration >= 0 else { throw LayoutError.iteration(settings.iteration) }
+    let configuration = settings.deepSpeedConfiguration
     let clipGrad = configuration.gradientClipping(auto: trainer?.maxGradNorm)
     let trainer = try trainer.map { arguments in
-      guard options.iteration == 0 else {
-        throw LayoutError.notInFlavor(option: "--iteration \(options.iteration)", flavor: "trainer")
+      guard settings.iteration == 0 else {
+        throw LayoutError.notInFlavor(option: "--iteration \(settings.iteration)", flavor: "trainer")
       }
       guard model.order.withoutWeightDecay != nil else {
         throw ModelError.parameterOrder(
@@ -60,11 +62,11 @@ package struct Checkpoint: Sendable {
       return try Trainer(arguments, configuration)
     }
     client = TransformersClient(
-      model: model, trainer: trainer, step: options.iteration,
+      model: model, trainer: trainer, step: settings.iteration,
       settings: OptimizerSettings(
         trainer?.adam ?? .init(), clipGrad: clipGrad, layout: model.layout,
-        configuration: configuration, moments: options.hasZeroMoments ? .zeros : .none,
-        version: options.deepSpeedVersion))
+        configuration: configuration, moments: settings.hasZeroMoments ? .zeros : .none,
+        version: settings.deepSpeedVersion))
   }
 
   package var layout: ParallelLayout { client.layout }
@@ -79,21 +81,26 @@ package struct Checkpoint: Sendable {
   package var warnings: [String] { client.warnings }
 
   /// The directory of the files: `global_step0`.
-  package var tag: String { "global_step\(client.step)" }
+  package var tag: String { names.tag }
+
+  private var names: CheckpointNames {
+    CheckpointNames(step: client.step, layout: layout, isPartitioned: client.settings.wrapper.isPartitioned)
+  }
 
   package func tree(modified: timespec) -> FileTree {
-    var entries = [FileTree.Entry("latest") { [tag] in VirtualFile(tag) }] + client.ownFiles(tag: tag)
+    var entries =
+      [FileTree.Entry(CheckpointNames.latest) { [tag] in VirtualFile(tag) }] + client.ownFiles(tag: tag)
     for pp in 0..<layout.pp {
       for tp in 0..<layout.tp {
-        for dp in modelStateRanks {
+        for dp in names.modelStateRanks {
           entries.append(
-            archive(modelStateName(tp: tp, pp: pp, dp: dp)) { [client] in
+            archive(names.modelState(tp: tp, pp: pp, dp: dp)) { [client] in
               client.modelState(tp: tp, pp: pp, dp: dp)
             })
         }
-        for dp in partitionedRanks {
+        for dp in names.partitionedRanks {
           entries.append(
-            archive(optimizerStateName(tp: tp, pp: pp, dp: dp)) { [self] in
+            archive(names.optimizerState(tp: tp, pp: pp, dp: dp)) { [self] in
               optimizerStates(tp: tp, pp: pp, dp: dp)
             })
         }
@@ -118,39 +125,17 @@ package struct Checkpoint: Sendable {
 
   /// The files that a model-parallel rank loads its parameters from.
   func modelStatePaths(tp: Int, pp: Int) -> [String] {
-    ([modelStateName(tp: tp, pp: pp, dp: 0)] + client.layerFiles(tp: tp, pp: pp).map(\.name)).map(path)
+    ([names.modelState(tp: tp, pp: pp, dp: 0)] + client.layerFiles(tp: tp, pp: pp).map(\.name)).map(
+      names.path)
   }
 
   /// The optimizer files of a model-parallel rank, by data-parallel rank.
   func optimizerStatePaths(tp: Int, pp: Int) -> [String] {
-    partitionedRanks.map { path(optimizerStateName(tp: tp, pp: pp, dp: $0)) }
+    names.partitionedRanks.map { names.path(names.optimizerState(tp: tp, pp: pp, dp: $0)) }
   }
-
-  /// The data-parallel ranks that write a part of the optimizer's state.
-  private var partitionedRanks: Range<Int> {
-    0..<(client.settings.wrapper.isPartitioned ? layout.zeroRanks : 0)
-  }
-
-  /// The data-parallel ranks that write model states: at stage 3 each, else the first for all.
-  private var modelStateRanks: Range<Int> { 0..<(layout.zeroStage == 3 ? layout.zeroRanks : 1) }
-
-  private func modelStateName(tp: Int, pp: Int, dp: Int) -> String {
-    // Never with the bf16_ of the optimizer's files.
-    (layout.zeroStage == 3 ? "zero_pp_rank_\(dp)_" : "") + "mp_rank_\(rank(tp, pp))_model_states"
-  }
-
-  private func optimizerStateName(tp: Int, pp: Int, dp: Int) -> String {
-    "\(layout.dtype == .bfloat16 ? "bf16_" : "")zero_pp_rank_\(dp)_mp_rank_\(rank(tp, pp))_optim_states"
-  }
-
-  private func rank(_ tp: Int, _ pp: Int) -> String {
-    String(layout.modelParallelRank(tp: tp, pp: pp), digits: 2)
-  }
-
-  private func path(_ name: String) -> String { "\(tag)/\(name).pt" }
 
   private func archive(_ name: String, _ value: @escaping @Sendable () -> PickleValue) -> FileTree.Entry {
-    FileTree.Entry(path(name)) { TorchArchive(value(), name: name).file() }
+    FileTree.Entry(names.path(name)) { TorchArchive(value(), name: name).file() }
   }
 }
 

@@ -42,15 +42,14 @@ package struct DeepSpeedConfiguration: Sendable {
     return configuration
   }()
 
-  /// - Throws: `RunError.file` if the file can't be read or isn't a DeepSpeed configuration.
-  package init(path: String) throws(RunError) {
+  /// - Throws: `RunError.file` if it isn't a DeepSpeed configuration.
+  package init(_ source: NamedText) throws(RunError) {
     func refuse(_ why: String) -> RunError {
       .file(
-        option: "--deepspeed-config", path: path, why: why,
+        option: "--deepspeed-config", path: source.name, why: why,
         instead: "the JSON file of the run's --deepspeed_config")
     }
-    let contents: [UInt8]
-    do { contents = try TextOrFile.contents(path) } catch { throw refuse(error.reason) }
+    let contents = Array(source.text.utf8)
     let file: File
     do {
       file = try JSONDecoder().decode(File.self, from: Data(contents))
@@ -113,11 +112,10 @@ package struct DeepSpeedConfiguration: Sendable {
     set("zero_optimization", "sub_group_size", .int(size))
   }
 
-  /// Sets `data_types.grad_accum_dtype`: bf16, fp16 or fp32.
-  package mutating func setGradAccumDType(_ name: String) throws(LayoutError) {
-    guard ["bf16", "fp16", "fp32"].contains(name) else { throw .gradAccumDType(name) }
-    accumulatesInFloat32 = name == "fp32"
-    set("data_types", "grad_accum_dtype", .string(name))
+  /// Sets `data_types.grad_accum_dtype`.
+  package mutating func setGradAccumDType(_ dtype: CheckpointOptions.Precision) {
+    accumulatesInFloat32 = dtype == .fp32
+    set("data_types", "grad_accum_dtype", .string(dtype.rawValue))
   }
 
   /// `ds_config` of a run with `layout`.

@@ -66,13 +66,11 @@ struct EngineState: Sendable {
 
   /// Names and shapes by parameter group, at stage 3 by sub-group (`DeepSpeedEngine._get_zero_param_shapes`).
   private var parameterShapes: PickleValue {
-    let groups =
-      layout.zeroStage == 3
-      ? ZeroStage3Partition.partitions(
-        of: self.groups, dp: dp, of: layout.zeroRanks, subGroupSize: settings.configuration.subGroupSize
-      )
-      .flatMap { $0.subGroups.map(\.parameters) }
-      : self.groups.map(\.parameters)
-    return .list(groups.map { .orderedDict($0.map { ($0.name, .size($0.tensor.shape)) }) })
+    let zero = ZeroLayout(groups, layout, settings)
+    let parameters = groups.flatMap(\.parameters)
+    return .list(
+      (0..<zero.flatCount).map { flat in
+        .orderedDict(parameters[zero.parameters(of: flat)].map { ($0.name, .size($0.tensor.shape)) })
+      })
   }
 }

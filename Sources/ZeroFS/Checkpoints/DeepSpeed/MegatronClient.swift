@@ -12,7 +12,15 @@ struct MegatronClient: CheckpointClient {
   var run: RunArguments { state.run }
   var layout: ParallelLayout { model.layout }
   var step: Int { state.iteration }
-  var layoutName: LayoutName { LayoutName(self) }
+  var layoutName: LayoutName {
+    var options = CheckpointOptions(layout, iteration: step)
+    options.makeVocabSizeDivisibleBy = model.vocabulary.divisor
+    options.vocabPadding = model.vocabulary.filling
+    // The option exists for models with tied embeddings only.
+    options.untieEmbeddingsAndOutputWeights = model.configuration.tieWordEmbeddings ? !model.isTied : nil
+    options.universalCheckpoint = isUniversal
+    return LayoutName(options)
+  }
 
   var summary: ModelSummary {
     let c = model.configuration
@@ -34,10 +42,10 @@ struct MegatronClient: CheckpointClient {
   /// gets it by a broadcast after loading.
   func layerFiles(tp: Int, pp: Int) -> [(name: String, contents: @Sendable () -> PickleValue)] {
     guard layout.engine == .pipeline else { return [] }
-    return model.partition.modules(of: pp, tied: model.isTied).filter { $0 != .embedding || pp == 0 }.map {
+    return model.geometry.modules(of: pp).filter { $0 != .embedding || pp == 0 }.map {
       module in
       (
-        "layer_\(String(model.pipelineIndex(module), digits: 2))-model_\(String(tp, digits: 2))-model_states",
+        CheckpointNames.layer(model.geometry.pipelineIndex(module), tp: tp),
         {
           .orderedDict(
             model.parameters(of: module, tp: tp).map { ($0.name, .tensor($0.tensor, requiresGrad: false)) })

@@ -1,4 +1,5 @@
 import Bytes
+import HuggingFace
 import Torch
 
 /// `mp_rank_MM_model_states.pt`, and at ZeRO stage 3 `zero_pp_rank_D_mp_rank_MM_model_states.pt`, of an MDS run: what the engine
@@ -20,7 +21,7 @@ struct ModelState: Sendable {
     let engine = EngineState(
       layout: layout, settings: settings,
       groups: ParameterGroup.megatron(parameters, zeroStage: layout.zeroStage), dp: dp,
-      step: state.iteration, module: isPipeline ? .none : module(parameters),
+      step: state.iteration, module: isPipeline ? .none : module(),
       bufferNames: isPipeline || !model.flavor.registersRotaryFrequencies
         ? [] : ["language_model.rotary_pos_emb.inv_freq"], sharedParameters: [],
       learningRateScheduler: state.learningRateScheduler)
@@ -41,26 +42,29 @@ struct ModelState: Sendable {
 
   /// The nested dictionaries of `GPTModel.state_dict_for_save_checkpoint` (MDS `megatron/model/language_model.py`:
   /// `TransformerLanguageModel.state_dict_for_save_checkpoint`). At stage 3 the parameters are elsewhere, and the tensors empty.
-  private func module(_ parameters: [Parameter]) -> PickleValue {
-    var embedding: [(String, PickleValue)] = []
-    var encoder: [(String, PickleValue)] = []
-    var outputLayer: [(String, PickleValue)] = []
-    for parameter in parameters {
-      let tensor = PickleValue.tensor(
-        layout.zeroStage == 3 ? .zeros([0], layout.dtype) : parameter.tensor, requiresGrad: false)
-      if let name = parameter.name.dropping(prefix: "language_model.embedding.word_embeddings.") {
-        embedding.append((name, tensor))
-      } else if let name = parameter.name.dropping(prefix: "language_model.encoder.") {
-        encoder.append((name, tensor))
-      } else if let name = parameter.name.dropping(prefix: "language_model.output_layer.") {
-        outputLayer.append((name, tensor))
+  private func module() -> PickleValue {
+    func tensors(_ module: MegatronModule, prefix: String = "") -> [(String, PickleValue)] {
+      model.parameters(of: module, tp: tp).map { parameter in
+        let tensor = layout.zeroStage == 3 ? TensorExpression.zeros([0], layout.dtype) : parameter.tensor
+        return (prefix + parameter.name, .tensor(tensor, requiresGrad: false))
       }
     }
+    /// `word_embeddings.weight` as `weight` in a dictionary of the embedding's own.
+    let embeddings = tensors(.embedding).map { name, tensor in
+      let parts = name.split(separator: ".", maxSplits: 1).map(String.init)
+      return (parts[0], PickleValue.orderedDict([(parts[1], tensor)]))
+    }
+    let encoder =
+      (0..<model.configuration.layers).flatMap { tensors(.layer($0), prefix: "layers.\($0).") }
+      + tensors(.finalNorm, prefix: "final_layernorm.")
     var languageModel: [(String, PickleValue)] = [
-      ("embedding", .dict(["word_embeddings": .orderedDict(embedding)])),
+      ("embedding", .dict(embeddings)),
       ("encoder", .orderedDict(encoder)),
     ]
-    if !outputLayer.isEmpty { languageModel.append(("output_layer", .orderedDict(outputLayer))) }
+    if !model.isTied {
+      let head = tensors(.outputLayer).map { ($0.dropping(prefix: "lm_head.") ?? $0, $1) }
+      languageModel.append(("output_layer", .orderedDict(head)))
+    }
     return .dict(["language_model": .dict(languageModel)])
   }
 }

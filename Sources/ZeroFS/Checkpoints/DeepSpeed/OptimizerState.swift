@@ -6,18 +6,34 @@ struct OptimizerState: Sendable {
   let layout: ParallelLayout
   let settings: OptimizerSettings
   let groups: [ParameterGroup]
+  /// Of all groups in turn, as `zero` numbers them.
+  private let parameters: [Parameter]
+  private let masters: [TensorExpression]
+  private let zero: ZeroLayout
 
   init(_ groups: [ParameterGroup], layout: ParallelLayout, settings: OptimizerSettings) {
-    self.layout = layout
-    self.settings = settings
-    self.groups = groups
+    (self.layout, self.settings, self.groups) = (layout, settings, groups)
+    parameters = groups.flatMap(\.parameters)
+    masters = parameters.map(\.master)
+    zero = ZeroLayout(groups, layout, settings)
+  }
+
+  private var flats: Range<Int> { 0..<zero.flatCount }
+  private var flatShapes: [[[Int]]] { flats.map { [[zero.count(of: $0)]] } }
+  /// The numbers of each group's parameters.
+  private var groupRanges: [Range<Int>] {
+    var end = 0
+    return groups.map { group in
+      end += group.parameters.count
+      return (end - group.parameters.count)..<end
+    }
   }
 
   /// `optimizer.state_dict()` as data-parallel rank `dp` saves it.
   func value(dp: Int) -> PickleValue {
     switch settings.wrapper {
-    case .zero: zero(dp: dp)
-    case .zeroStage3: zeroStage3(dp: dp)
+    case .zero: stages1And2(dp: dp)
+    case .zeroStage3: stage3(dp: dp)
     case .bf16: bf16(dp: dp)
     case .fp16Unfused: fp16Unfused()
     case .fp16Fused: fp16Fused()
@@ -26,8 +42,7 @@ struct OptimizerState: Sendable {
   }
 
   /// DeepSpeed `runtime/zero/stage_1_and_2.py`: `DeepSpeedZeroOptimizer.state_dict`.
-  private func zero(dp: Int) -> PickleValue {
-    let partitions = groups.map { ZeroPartition($0, dp: dp, of: layout.zeroRanks) }
+  private func stages1And2(dp: Int) -> PickleValue {
     let alignment: [(String, PickleValue)] =
       settings.deepSpeedVersion.hasAlignmentPaddings
       ? [("param_alignment_paddings", .list(groups.map { .ints($0.parameters.map { _ in 0 }) }))] : []
@@ -37,48 +52,54 @@ struct OptimizerState: Sendable {
         ("dynamic_loss_scale", .bool(layout.dtype == .float16)),
         ("overflow", .bool(false)),
         ("clip_grad", .float(settings.clipGrad)),
-        ("base_optimizer_state", inner(partitions.map { [[$0.count]] })),
+        ("base_optimizer_state", inner(flatShapes)),
         // `_get_groups_without_padding`
         (
           "single_partition_of_fp32_groups",
-          .list(partitions.map { .tensor($0.master.rows(0..<($0.count - $0.padding)), requiresGrad: true) })
+          .list(
+            flats.map { flat in
+              let real = zero.count(of: flat) - zero.padding(of: flat, rank: dp)
+              return .tensor(zero.flat(flat, rank: dp, of: masters).rows(0..<real), requiresGrad: true)
+            })
         ),
         ("zero_stage", zeroStage),
-        ("group_paddings", .ints(partitions.map(\.padding))),
+        ("group_paddings", .ints(flats.map { zero.padding(of: $0, rank: dp) })),
       ] + alignment + [
         ("partition_count", .ints(groups.map { _ in layout.zeroRanks })),
         ("ds_version", .string("\(settings.deepSpeedVersion)")),
-        ("param_slice_mappings", sliceMappings(partitions)),
+        ("param_slice_mappings", sliceMappings(dp: dp)),
       ])
   }
 
   /// DeepSpeed `runtime/zero/stage3.py`: `DeepSpeedZeroOptimizer_Stage3._rigid_state_dict`.
-  private func zeroStage3(dp: Int) -> PickleValue {
-    let partitions = ZeroStage3Partition.partitions(
-      of: groups, dp: dp, of: layout.zeroRanks, subGroupSize: settings.configuration.subGroupSize)
-    let masters = partitions.map { $0.subGroups.map(\.master) }
+  private func stage3(dp: Int) -> PickleValue {
+    // Sub-groups by optimizer group.
+    let shapes = groupRanges.map { group in
+      flats.filter { group.contains(zero.parameters(of: $0).lowerBound) }.map { [zero.count(of: $0)] }
+    }
     return .dict([
       "zero_stage": zeroStage,
       "loss_scaler": lossScaler,
       "dynamic_loss_scale": .bool(layout.dtype == .float16),
       "overflow": .bool(false),
       "partition_count": .int(layout.zeroRanks),
-      "optimizer_state_dict": inner(masters.map { $0.map(\.shape) }),
-      "fp32_flat_groups": .list(masters.joined().map { .tensor($0, requiresGrad: true) }),
+      "optimizer_state_dict": inner(shapes),
+      "fp32_flat_groups": .list(
+        flats.map { .tensor(zero.flat($0, rank: dp, of: masters), requiresGrad: true) }),
     ])
   }
 
   /// DeepSpeed `runtime/bf16_optimizer.py`: `BF16_Optimizer.state_dict`.
   private func bf16(dp: Int) -> PickleValue {
-    let partitions = groups.map { ZeroPartition($0, dp: dp, of: layout.zeroRanks) }
-    return .dict([
+    .dict([
       "clip_grad": .float(settings.clipGrad),
-      "base_optimizer_state": inner(partitions.map { [[$0.count]] }),
-      "single_partition_of_fp32_groups": .list(partitions.map { .tensor($0.master, requiresGrad: true) }),
-      "group_paddings": .ints(partitions.map(\.padding)),
+      "base_optimizer_state": inner(flatShapes),
+      "single_partition_of_fp32_groups": .list(
+        flats.map { .tensor(zero.flat($0, rank: dp, of: masters), requiresGrad: true) }),
+      "group_paddings": .ints(flats.map { zero.padding(of: $0, rank: dp) }),
       "partition_count": .ints(groups.map { _ in layout.zeroRanks }),
       "ds_version": .string("\(settings.deepSpeedVersion)"),
-      "param_slice_mappings": sliceMappings(partitions),
+      "param_slice_mappings": sliceMappings(dp: dp),
     ])
   }
 
@@ -169,16 +190,16 @@ struct OptimizerState: Sendable {
   }
 
   /// `deepspeed.utils.tensor_fragment.fragment_address(numel, start)` of each parameter that this rank holds a part of.
-  private func sliceMappings(_ partitions: [ZeroPartition]) -> PickleValue {
+  private func sliceMappings(dp: Int) -> PickleValue {
     .list(
-      partitions.map { partition in
+      flats.map { flat in
         .orderedDict(
-          partition.fragments.map {
+          zero.fragments(of: flat, rank: dp).map {
             (
-              $0.name,
+              parameters[$0.parameter].name,
               .object(
                 "deepspeed.utils.tensor_fragment", "fragment_address",
-                [("numel", .int($0.count)), ("start", .int($0.start))])
+                [("numel", .int($0.elements.count)), ("start", .int($0.start))])
             )
           })
       })

@@ -16,7 +16,7 @@ package struct Parameter: Sendable {
   var isWithoutWeightDecay: Bool { name.hasSuffix(".bias") || tensor.shape.count == 1 }
 
   /// Where the optimizer's fp32 weights come from.
-  package enum Masters: String, Sendable, CaseIterable {
+  package enum Masters: String, Codable, Sendable, CaseIterable {
     /// The parameters, rounded to the run's dtype and widened again: what DeepSpeed makes of a model when it starts.
     case parameters
     /// The source, in all its precision: of use for an fp32 model in a bf16 or fp16 run.

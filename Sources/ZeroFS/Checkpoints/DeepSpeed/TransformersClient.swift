@@ -11,7 +11,7 @@ struct TransformersClient: CheckpointClient {
   let settings: OptimizerSettings
 
   var layout: ParallelLayout { model.layout }
-  var layoutName: LayoutName { LayoutName(self) }
+  var layoutName: LayoutName { LayoutName(CheckpointOptions(layout, iteration: step)) }
 
   var summary: ModelSummary {
     let file = model.configurationFile

@@ -17,9 +17,9 @@ struct UniversalCheckpoint: Sendable {
       archive("mp_rank_00_model_states", modelState),
     ]
       + [archive("zero/optimizer_state", optimizerState)]
-      + model.wholeParameters().flatMap { parameter in
+      + model.wholeParameters().flatMap { parameter, sharding in
         parts(of: parameter).map { part in
-          archive("zero/\(parameter.name)/\(part.name)") { content(parameter, part.tensor) }
+          archive("zero/\(parameter.name)/\(part.name)") { content(part.tensor, sharding) }
         }
       }
   }
@@ -33,24 +33,13 @@ struct UniversalCheckpoint: Sendable {
 
   /// One file of a parameter: the tensor, and how it is cut. The markers are there whatever the layout: without `cat_dim` a
   /// row-parallel weight would be cut along the wrong dimension, in silence.
-  private func content(_ parameter: Parameter, _ tensor: TensorExpression) -> PickleValue {
-    var members: [(String, PickleValue)] = [("param", .tensor(tensor, requiresGrad: false))]
-    let name = parameter.name
-    if ["word_embeddings.weight", "lm_head.weight", "output_layer.weight"].contains(where: name.hasSuffix) {
-      members += [("cat_dim", .int(0)), ("vocab_tensor", .bool(true))]
-    } else if name.hasSuffix("mlp.dense_h_to_4h.weight") {
-      members += [("cat_dim", .int(0)), ("param_n_sub_params", .int(2))]
-    } else if name.hasSuffix("self_attention.dense.weight") || name.hasSuffix("mlp.dense_4h_to_h.weight") {
-      members += [("cat_dim", .int(1))]
-    } else if tensor.shape.count > 1 {
-      members += [("cat_dim", .int(0))]
-    }
-    return .dict(members)
+  private func content(_ tensor: TensorExpression, _ sharding: Sharding) -> PickleValue {
+    .dict([("param", .tensor(tensor, requiresGrad: false))] + sharding.universalMarks)
   }
 
   /// An empty entry for each of the optimizer's groups: the run's own settings stay. With no entries nothing at all is loaded.
   private func optimizerState() -> PickleValue {
-    let groups = ParameterGroup.megatron(model.wholeParameters(), zeroStage: 1)
+    let groups = ParameterGroup.megatron(model.wholeParameters().map(\.parameter), zeroStage: 1)
     return .dict([
       "param_groups": .list(groups.map { _ in .dict([:]) }),
       "ds_version": .string("\(settings.deepSpeedVersion)"),
@@ -74,5 +63,20 @@ struct UniversalCheckpoint: Sendable {
   private func archive(_ path: String, _ value: @escaping @Sendable () -> PickleValue) -> FileTree.Entry {
     let name = path.split(separator: "/").last.map(String.init) ?? path
     return FileTree.Entry("\(tag)/\(path).pt") { TorchArchive(value(), name: name).file() }
+  }
+}
+
+extension Sharding {
+  /// How DeepSpeed cuts the whole parameter for a tensor-parallel rank (DeepSpeed `checkpoint/universal_checkpoint.py`:
+  /// `load_hp_checkpoint_state`).
+  fileprivate var universalMarks: [(String, PickleValue)] {
+    switch self {
+    case .replicated: []
+    case .vocabulary: [("cat_dim", .int(0)), ("vocab_tensor", .bool(true))]
+    case .rows(let parts, _) where parts.count > 1:
+      [("cat_dim", .int(0)), ("param_n_sub_params", .int(parts.count))]
+    case .rows, .groups: [("cat_dim", .int(0))]
+    case .columns: [("cat_dim", .int(1))]
+    }
   }
 }

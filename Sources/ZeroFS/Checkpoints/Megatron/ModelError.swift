@@ -21,7 +21,7 @@ package enum ModelError: Failure, Equatable {
     switch self {
     case .unknownModelType(let type, let path):
       "\(path): model_type \"\(type)\" is not served. Megatron-DeepSpeed's GPT model can be laid out for: "
-        + "\(ModelFamily.allCases.map(\.rawValue).joined(separator: ", "))."
+        + "\(ModelFamily.all.flatMap(\.modelTypes).joined(separator: ", "))."
     case .unsupported(let feature, let why, let path):
       "\(path): \(feature): \(why)"
     case .noParameterOrder(let type, let path):

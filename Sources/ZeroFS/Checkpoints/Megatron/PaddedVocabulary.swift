@@ -4,7 +4,7 @@ import Bytes
 /// (`megatron/tokenizer/tokenizer.py`: `_vocab_size_with_padding`).
 package struct PaddedVocabulary: Sendable {
   /// What the rows hold. MDS itself initialises them at random; its converter fills them with the mean row.
-  package enum Filling: String, Sendable, CaseIterable { case zero, mean }
+  package enum Filling: String, Codable, Sendable, CaseIterable { case zero, mean }
 
   /// Rows of the model.
   package let size: Int

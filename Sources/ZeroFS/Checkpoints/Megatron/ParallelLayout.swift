@@ -60,8 +60,6 @@ package enum LayoutError: Failure, Equatable {
   case zeroStage(Int)
   case pipelineZeroStage(Int)
   case pipelineStagesWithoutPipeline(pp: Int)
-  case dtype(String)
-  case gradAccumDType(String)
   /// An option and the run's command line disagree.
   case contradiction(option: String, trainArgs: String)
   case tensorParallel(tp: Int, what: String, count: Int, allowed: [Int])
@@ -84,8 +82,8 @@ package enum LayoutError: Failure, Equatable {
 
   package var exitStatus: ExitStatus {
     switch self {
-    case .size, .zeroStage, .pipelineZeroStage, .pipelineStagesWithoutPipeline, .dtype,
-      .gradAccumDType, .contradiction, .tensorParallel, .pipelineParallel, .vocabularyDivisor,
+    case .size, .zeroStage, .pipelineZeroStage, .pipelineStagesWithoutPipeline,
+      .contradiction, .tensorParallel, .pipelineParallel, .vocabularyDivisor,
       .iteration, .alreadyUntied, .sequenceParallel, .deepSpeedVersion, .otherFlavor, .wholeModel,
       .notInFlavor, .notTied, .ranks:
       .layout
@@ -106,10 +104,6 @@ package enum LayoutError: Failure, Equatable {
     case .pipelineStagesWithoutPipeline(let pp):
       "--pp \(pp) with --no-pipeline-parallel: a run without the pipeline engine has one stage. "
         + "Drop --no-pipeline-parallel or give --pp 1."
-    case .dtype(let name):
-      "--dtype \(name): parameters are bf16, fp16 or fp32."
-    case .gradAccumDType(let name):
-      "--grad-accum-dtype \(name): gradients are accumulated in bf16, fp16 or fp32."
     case .contradiction(let option, let trainArgs):
       "\(option): --train-args say \(trainArgs). Leave the option out, or give the run's command line."
     case .tensorParallel(let tp, let what, let count, let allowed):

@@ -21,7 +21,7 @@ struct PipelinePartition: Sendable {
 }
 
 /// A module of MDS's GPT model that owns parameters.
-enum MegatronModule: Sendable, Hashable {
+package enum MegatronModule: Sendable, Hashable {
   case embedding
   case layer(Int)
   case finalNorm

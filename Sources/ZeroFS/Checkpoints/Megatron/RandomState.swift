@@ -1,7 +1,7 @@
 import Bytes
 
 /// The kind of accelerator MDS runs on: what the states of its device generators look like.
-package enum AcceleratorKind: String, CaseIterable, Sendable {
+package enum AcceleratorKind: String, Codable, CaseIterable, Sendable {
   case cuda, xpu, cpu
 }
 

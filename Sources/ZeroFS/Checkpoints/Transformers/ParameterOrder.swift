@@ -38,11 +38,8 @@ package struct ParameterOrder: Sendable {
   /// where a name of the module isn't the name of its tensor; `without_weight_decay` for HF Trainer.
   ///
   /// - Throws: `ModelError.parameterOrder` where it isn't that, or its names don't fit together.
-  package init(path: String) throws {
-    let contents: [UInt8]
-    do { contents = try TextOrFile.contents(path) } catch {
-      throw ModelError.parameterOrder(path: path, why: error.reason)
-    }
+  package init(_ source: NamedText) throws(ModelError) {
+    let (path, contents) = (source.name, Array(source.text.utf8))
     let file: File
     do { file = try JSONDecoder().decode(File.self, from: Data(contents)) } catch {
       throw ModelError.parameterOrder(path: path, why: decodingProblem(error))
@@ -90,26 +87,37 @@ package struct ParameterOrder: Sendable {
   /// - Throws: `ModelError.noParameterOrder` for families that aren't known, `SourceError` without a number of layers.
   init(of directory: HuggingFaceDirectory) throws {
     let file = directory.configurationFile
-    guard let family = DecoderModules(modelType: file.modelType) else {
+    guard let family = ModelFamily(modelType: file.modelType) else {
       throw ModelError.noParameterOrder(file.modelType, path: file.path)
     }
     guard let layers = file.layers, layers > 0 && layers < 1 << 24 else {
       throw SourceError.malformedJSON(path: file.path, why: "no number of layers")
     }
-    let modules = family.modules(layers: layers)
+    let modules = family.modules(layers: layers).filter { $0.role != .outputLayer }
     let body = modules.flatMap { module in
-      module.parameters.filter { !$0.isOptional || directory.locates($0.name) }.map(\.name)
+      ["\(module.name).weight", "\(module.name).bias"].filter { name in
+        switch (name.hasSuffix(".bias"), module.bias) {
+        case (false, _), (true, .always): true
+        case (true, .none): false
+        case (true, .configured): directory.locates(name)
+        }
+      }
     }
-    let layerNorms = modules.filter(\.isLayerNorm).flatMap { $0.parameters.map(\.name) }
+    let layerNorms = modules.filter { $0.isLayerNorm }.flatMap { ["\($0.name).weight", "\($0.name).bias"] }
     let head = "lm_head.weight"
-    let isTied = file.tieWordEmbeddings ?? family.isTiedByDefault
+    let isTied = file.tieWordEmbeddings ?? (file.modelType == "gpt2")
     stateDict = body + [head]
     parameters = isTied ? body : stateDict
-    tied = isTied ? [head: family.embedding] : [:]
+    tied = isTied ? [head: modules[0].name + ".weight"] : [:]
     files = [:]
     withoutWeightDecay = Set(body.filter(ParameterOrder.isWithoutWeightDecay) + layerNorms)
     allowsOthers = false
   }
+}
+
+extension ModelFamily.Module {
+  /// An `nn.LayerNorm` whose name doesn't say so: GPT-2's.
+  fileprivate var isLayerNorm: Bool { name.split(separator: ".").last?.hasPrefix("ln_") == true }
 }
 
 extension HuggingFaceDirectory {

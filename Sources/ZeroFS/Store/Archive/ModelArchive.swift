@@ -1,4 +1,5 @@
 import Bytes
+import Checkpoints
 import FoundationEssentials
 import Glibc
 import HuggingFace
@@ -19,7 +20,7 @@ package final class ModelArchive: ModelFiles {
 
   package var path: String { file.path }
   /// Options that make the tree that the archive was made for.
-  package var options: [String] { manifest.origin.options }
+  package var options: CheckpointOptions { manifest.origin.options }
 
   /// - Throws: `ArchiveError`, `ReadError`.
   package init(path: String) throws {

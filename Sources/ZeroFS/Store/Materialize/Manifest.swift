@@ -1,4 +1,5 @@
 import Bytes
+import Checkpoints
 import FoundationEssentials
 import Glibc
 import HuggingFace
@@ -25,11 +26,11 @@ package struct Manifest: Codable, Sendable {
     package let zerofs: String
     /// The layout in one name, as directories below a mount are called.
     package let layout: String
-    /// Options of the command line that make the same checkpoint from the same source.
-    package let options: [String]
+    /// Options that make the same checkpoint from the same source.
+    package let options: CheckpointOptions
     package let source: SourceReport
 
-    package init(zerofs: String, layout: String, options: [String], source: SourceReport) {
+    package init(zerofs: String, layout: String, options: CheckpointOptions, source: SourceReport) {
       (self.zerofs, self.layout, self.options, self.source) = (zerofs, layout, options, source)
     }
 

@@ -1,11 +1,12 @@
 import Bytes
+import Checkpoints
 import Glibc
 import HuggingFace
 import Torch
 
 /// What a checkpoint that some program saved says of itself: the options that make zerofs' of the same layout.
 package struct TreeDescription {
-  package let options: [String]
+  package let options: CheckpointOptions
 
   /// Reads the first model states file of the tree at `root` (MDS `megatron/checkpointing.py`: `args`; DeepSpeed
   /// `runtime/engine.py`: `_save_checkpoint`).
@@ -33,53 +34,46 @@ package struct TreeDescription {
       isTrainers: access("\(root)/trainer_state.json", F_OK) == 0)
   }
 
-  private static func options(_ state: PickleValue, isTied: Bool, isTrainers: Bool) -> [String] {
+  private static func options(_ state: PickleValue, isTied: Bool, isTrainers: Bool) -> CheckpointOptions {
     let (args, configuration) = (state["args"], state["ds_config"])
-    var words: [String] = []
-    func add(_ option: String, _ value: PickleValue?) {
-      if let text = value?.word { words += [option, text] }
+    var options = CheckpointOptions()
+    if !isTrainers { options.iteration = state["global_steps"]?.integer }
+    options.zeroStage = configuration?["zero_optimization"]?["stage"]?.integer ?? 0
+    options.subGroupSize = configuration?["zero_optimization"]?["sub_group_size"]?.wholeNumber
+    options.gradAccumDtype = configuration?["data_types"]?["grad_accum_dtype"]?.text.flatMap {
+      CheckpointOptions.Precision(rawValue: $0)
     }
-    func add(flag: String, _ value: PickleValue?) { if case .bool(true)? = value { words.append(flag) } }
-
-    if !isTrainers { add("--iteration", state["global_steps"]) }
-    add("--zero-stage", configuration?["zero_optimization"]?["stage"] ?? .int(0))
-    add("--sub-group-size", configuration?["zero_optimization"]?["sub_group_size"])
-    add("--grad-accum-dtype", configuration?["data_types"]?["grad_accum_dtype"])
-    add("--deepspeed-version", state["ds_version"])
-    func isEnabled(_ section: String) -> Bool {
-      if case .bool(true)? = configuration?[section]?["enabled"] { true } else { false }
-    }
-    words += ["--dtype", isEnabled("bf16") ? "bf16" : isEnabled("fp16") ? "fp16" : "fp32"]
+    options.deepSpeedVersion = state["ds_version"]?.text
+    func isEnabled(_ section: String) -> Bool { configuration?[section]?["enabled"]?.isTrue == true }
+    options.dtype = isEnabled("bf16") ? .bf16 : isEnabled("fp16") ? .fp16 : .fp32
     let ranks = state["dp_world_size"]?.integer ?? 1
     guard let args, case .build = args else {
       // An optimizer of DeepSpeed's has one group, whoever asked for it.
       let hasTrainersGroups = isTrainers && configuration?["optimizer"] == nil
-      return words + ["--flavor", hasTrainersGroups ? "trainer" : "hf", "--dp", "\(ranks)"]
+      (options.flavor, options.dp) = (hasTrainersGroups ? .trainer : .hf, ranks)
+      return options
     }
-    let sequence = args["ds_sequence_parallel_size"]?.integer ?? 1
-    words += ["--dp", "\(ranks / max(sequence, 1))", "--sp", "\(sequence)"]
-    add("--tp", args["tensor_model_parallel_size"])
-    add("--pp", args["pipeline_model_parallel_size"])
-    add("--make-vocab-size-divisible-by", args["make_vocab_size_divisible_by"])
-    add("--optimizer", args["optimizer"])
-    add(flag: "--no-pipeline-parallel", args["no_pipeline_parallel"])
-    add(flag: "--ds-fused-adam", args["ds_fused_adam"])
+    options.sp = args["ds_sequence_parallel_size"]?.integer ?? 1
+    options.dp = ranks / max(options.sp ?? 1, 1)
+    options.tp = args["tensor_model_parallel_size"]?.integer
+    options.pp = args["pipeline_model_parallel_size"]?.integer
+    options.makeVocabSizeDivisibleBy = args["make_vocab_size_divisible_by"]?.integer
+    options.optimizer = args["optimizer"]?.text
+    options.noPipelineParallel = args["no_pipeline_parallel"]?.isTrue
+    options.fusedAdam = args["ds_fused_adam"]?.isTrue
     // An option for tied models only.
     if isTied {
-      add(flag: "--untie-embeddings-and-output-weights", args["untie_embeddings_and_output_weights"])
+      options.untieEmbeddingsAndOutputWeights = args["untie_embeddings_and_output_weights"]?.isTrue
     }
-    return words
+    return options
   }
 }
 
 extension PickleValue {
-  /// As an option's value.
-  fileprivate var word: String? {
-    switch self {
-    case .int(let value): "\(value)"
-    case .float(let value) where value == value.rounded() && abs(value) < 1e15: "\(Int(value))"
-    case .string(let text): text
-    default: nil
-    }
+  fileprivate var text: String? { if case .string(let text) = self { text } else { nil } }
+  fileprivate var isTrue: Bool { if case .bool(true) = self { true } else { false } }
+  /// An integer; JSON may have one as `1e9`.
+  fileprivate var wholeNumber: Int? {
+    if case .float(let value) = self { Int(exactly: value) } else { integer }
   }
 }

@@ -15,12 +15,16 @@ import Testing
   @Test func wordsSetTheirOption() throws {
     let name = try #require(
       LayoutName("universal-untied-padmean-div64-it9-nopipe-fp16-zero2-dp4-pp5-tp8"))
-    #expect(name.tp == 8 && name.pp == 5 && name.dp == 4 && name.zeroStage == 2 && name.dtype == .float16)
-    #expect(name.engine == .noPipeline && name.iteration == 9 && name.vocabularyDivisor == 64)
-    #expect(name.vocabularyFilling == .mean && name.isUntied == true && name.isUniversal == true)
+    let options = name.options
+    #expect(options.tp == 8 && options.pp == 5 && options.dp == 4 && options.zeroStage == 2)
+    #expect(options.dtype == .fp16 && options.noPipelineParallel == true && options.iteration == 9)
+    #expect(options.makeVocabSizeDivisibleBy == 64 && options.vocabPadding == .mean)
+    #expect(options.untieEmbeddingsAndOutputWeights == true && options.universalCheckpoint == true)
     #expect(name.description == "tp8-pp5-dp4-zero2-fp16-nopipe-it9-div64-padmean-untied-universal")
     #expect(LayoutName("tp2-dp4") == LayoutName("dp4-tp2"))
-    #expect(LayoutName("dp4").map { $0.tp == nil && $0.engine == nil && $0.isUntied == nil } == true)
+    var options4 = CheckpointOptions()
+    options4.dp = 4
+    #expect(LayoutName("dp4")?.options == options4)
   }
 
   @Test(arguments: [

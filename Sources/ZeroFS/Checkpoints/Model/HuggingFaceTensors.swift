@@ -1,0 +1,67 @@
+import Bytes
+
+/// The way back: the tensors of the Hugging Face files from the parameters of all ranks, by the rule that cut them (`Sharding`).
+package struct HuggingFaceTensors: Sendable {
+  /// A parameter of tensor-parallel rank `tp`: its module, and its name relative to it.
+  package typealias Parameters = (_ module: MegatronModule, _ name: String, _ tp: Int) throws ->
+    TensorExpression
+
+  private struct Origin {
+    let module: MegatronModule
+    let entry: ParameterTable.Entry
+    /// In the entry's `contents`.
+    let content: Int
+    let tensor: HFTensor
+  }
+
+  private let parallelism: TensorParallelism
+  /// By the name of the tensor: the parameters that its parts are in.
+  private let origins: [String: [Origin]]
+  /// Parameters without a tensor in the files, such as biases that transformers lacks: what is in them is lost.
+  package let withoutTensor: [(module: MegatronModule, name: String)]
+
+  init(_ geometry: MegatronGeometry) {
+    parallelism = geometry.parallelism
+    var origins: [String: [Origin]] = [:]
+    var withoutTensor: [(MegatronModule, String)] = []
+    for module in geometry.allModules {
+      for entry in geometry.table.entries(of: module) {
+        for (index, content) in entry.sharding.contents.enumerated() {
+          switch content {
+          case .stored(let tensor):
+            origins[tensor.name, default: []].append(
+              Origin(module: module, entry: entry, content: index, tensor: tensor))
+          case .constant: withoutTensor.append((module, entry.name))
+          }
+        }
+      }
+    }
+    (self.origins, self.withoutTensor) = (origins, withoutTensor)
+  }
+
+  package var names: [String] { origins.keys.sorted() }
+
+  /// The shape of a tensor in the files.
+  package func shape(of name: String) -> [Int]? { origins[name]?.first?.tensor.storedShape }
+
+  /// The tensor `name`; vocabulary padding is left out, and what several ranks have is the first one's.
+  package func tensor(_ name: String, from parameters: Parameters) rethrows -> TensorExpression {
+    guard let origins = origins[name] else { preconditionFailure("\(name) is none of the model's tensors") }
+    return HFTensor.stored(
+      try origins.map { origin in (origin.tensor, try view(origin, parameters)) })
+  }
+
+  private func view(_ origin: Origin, _ parameters: Parameters) rethrows -> TensorExpression {
+    let sharding = origin.entry.sharding
+    let ranks = sharding.isReplicated ? 0..<1 : 0..<parallelism.size
+    var pieces: [(Block, TensorExpression)] = []
+    for tp in ranks {
+      let parameter = try parameters(origin.module, origin.entry.name, tp)
+      for pair in sharding.blocks(parallelism, tp: tp)
+      where pair.content == origin.content && !pair.whole.rows.isEmpty {
+        pieces.append((pair.whole, parameter.block(pair.part)))
+      }
+    }
+    return .assembling(origin.tensor.shape, pieces, dtype: pieces[0].1.dtype)
+  }
+}

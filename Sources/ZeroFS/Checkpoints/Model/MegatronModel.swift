@@ -1,0 +1,167 @@
+import Bytes
+import HuggingFace
+
+/// The model as a run with a given layout holds it: its geometry, filled from the tensors of a source.
+package struct MegatronModel: Sendable {
+  package let geometry: MegatronGeometry
+  /// The fork that saves it.
+  package let flavor: MegatronFlavor
+  private let masters: Parameter.Masters
+  private let directory: HuggingFaceDirectory
+  /// Of the embedding and the output layer, by the name of the tensor, where padding is filled with them.
+  private let means: [String: ColumnMean]
+
+  package var layout: ParallelLayout { geometry.layout }
+  package var vocabulary: PaddedVocabulary { geometry.vocabulary }
+  package var isTied: Bool { geometry.isTied }
+  package var configuration: ModelConfiguration { geometry.configuration }
+  var table: ParameterTable { geometry.table }
+
+  /// - Throws: `ModelError`, `LayoutError`, `SourceError`.
+  package init(
+    _ directory: HuggingFaceDirectory, layout: ParallelLayout, vocabularyDivisor: Int = 128,
+    vocabularyFilling: PaddedVocabulary.Filling = .zero, untie: Bool = false,
+    masters: Parameter.Masters = .parameters, flavor: MegatronFlavor = .alcf
+  ) throws {
+    let table = try ParameterTable(of: directory, flavor: flavor)
+    let c = table.configuration
+    guard vocabularyDivisor >= 1 && vocabularyDivisor < 1 << 24 else {
+      throw LayoutError.vocabularyDivisor(vocabularyDivisor)
+    }
+    if untie && !c.tieWordEmbeddings { throw LayoutError.alreadyUntied }
+    geometry = try MegatronGeometry(
+      table, layout: layout,
+      vocabulary: PaddedVocabulary(
+        size: c.vocabSize, divisor: vocabularyDivisor, tp: layout.tp, filling: vocabularyFilling),
+      isTied: c.tieWordEmbeddings && !untie)
+    (self.masters, self.flavor, self.directory) = (masters, flavor, directory)
+    try directory.check(table, isTied: c.tieWordEmbeddings)
+    means = vocabularyFilling == .mean ? try MegatronModel.means(table, directory) : [:]
+  }
+
+  /// Whether the files hold an output layer although the model is tied. It isn't served.
+  var leavesOutOutputLayer: Bool { configuration.tieWordEmbeddings && directory.holds("lm_head.weight") }
+
+  private static func means(_ table: ParameterTable, _ directory: HuggingFaceDirectory) throws(SourceError)
+    -> [String: ColumnMean]
+  {
+    var means: [String: ColumnMean] = [:]
+    for module in [MegatronModule.embedding, .outputLayer] {
+      for case .vocabulary(.stored(let tensor)) in table.entries(of: module).map(\.sharding)
+      where directory.holds(tensor.name) {
+        means[tensor.name] = ColumnMean(
+          tensor.view(of: try directory.tensor(tensor.name, shape: tensor.storedShape)))
+      }
+    }
+    return means
+  }
+
+  // MARK: - Parameters
+
+  /// The parameters of `module`, relative to it, in `named_parameters()` order.
+  func parameters(of module: MegatronModule, tp: Int) -> [Parameter] {
+    table.entries(of: module).map { parameter($0.name, $0.sharding, geometry.parallelism, tp: tp) }
+  }
+
+  /// The parameters of one rank, in `named_parameters()` order.
+  package func parameters(tp: Int, pp: Int) -> [Parameter] {
+    geometry.modules(of: pp).flatMap { module in
+      table.entries(of: module).map {
+        parameter(geometry.qualifiedName(module, $0.name), $0.sharding, geometry.parallelism, tp: tp)
+      }
+    }
+  }
+
+  /// Every parameter whole, over all tensor-parallel ranks and pipeline stages, without vocabulary padding.
+  func wholeParameters() -> [(parameter: Parameter, sharding: Sharding)] {
+    let whole = TensorParallelism(
+      size: 1, keyValueHeads: configuration.keyValueHeads,
+      vocabulary: PaddedVocabulary(unpadded: vocabulary.size))
+    return geometry.allModules.flatMap { module in
+      table.entries(of: module).map {
+        (parameter(geometry.qualifiedName(module, $0.name), $0.sharding, whole, tp: 0), $0.sharding)
+      }
+    }
+  }
+
+  private func parameter(_ name: String, _ sharding: Sharding, _ parallelism: TensorParallelism, tp: Int)
+    -> Parameter
+  {
+    Parameter(
+      name: name, source: expression(sharding, parallelism, tp: tp), dtype: layout.dtype, masters: masters)
+  }
+
+  /// Rank `tp`'s part of what the files hold.
+  private func expression(_ sharding: Sharding, _ parallelism: TensorParallelism, tp: Int) -> TensorExpression
+  {
+    let contents = sharding.contents.map(expression)
+    let (dtype, shape) = (contents[0].dtype, sharding.shape(parallelism))
+    var pieces = sharding.blocks(parallelism, tp: tp).map {
+      ($0.part, contents[$0.content].cast(to: dtype).block($0.whole))
+    }
+    if case .vocabulary(.stored(let tensor)) = sharding, let mean = means[tensor.name] {
+      let padding = pieces[0].0.rows.count..<shape[0]
+      if !padding.isEmpty {
+        pieces.append(
+          (
+            .rows(padding, of: shape),
+            .repeatingRow(of: mean, rows: padding.count, cols: shape[1], dtype: dtype)
+          ))
+      }
+    }
+    return .assembling(shape, pieces, dtype: dtype)
+  }
+
+  private func expression(_ content: Sharding.Content) -> TensorExpression {
+    switch content {
+    case .stored(let tensor):
+      // `init` found each tensor and checked its shape.
+      guard let stored = try? directory.tensor(tensor.name, shape: tensor.storedShape) else {
+        preconditionFailure("\(tensor.name) is not what it was when the model was planned")
+      }
+      return tensor.view(of: stored)
+    case .constant(let value, let shape): return .filled(value, shape, directory.dtype ?? .bfloat16)
+    }
+  }
+}
+
+extension ParameterTable {
+  /// The table of the model in `directory`.
+  ///
+  /// - Throws: `ModelError`, `SourceError`.
+  init(of directory: HuggingFaceDirectory, flavor: MegatronFlavor = .alcf) throws {
+    let file = directory.configurationFile
+    guard let family = ModelFamily(modelType: file.modelType) else {
+      throw ModelError.unknownModelType(file.modelType, path: file.path)
+    }
+    let c = try directory.configuration
+    do throws(ModelFamily.Refusal) {
+      try c.requireWhatMegatronHas()
+      if flavor.splitsAttentionInThirds && c.heads != c.keyValueHeads {
+        throw .init(
+          "grouped-query attention (\(c.heads) heads, \(c.keyValueHeads) key-value heads)",
+          "upstream's attention since FPDT (--flavor upstream-fpdt) cuts its fused weight in thirds, which fails. "
+            + "Run upstream of before #441 (--flavor upstream), or the ALCF fork (--flavor alcf).")
+      }
+      try self.init(
+        family, c, splitsAttentionInThirds: flavor.splitsAttentionInThirds, holds: directory.holds)
+    } catch {
+      throw ModelError.unsupported(feature: error.feature, why: error.why, path: file.path)
+    }
+  }
+}
+
+extension HuggingFaceDirectory {
+  /// Finds every tensor of `table` and checks its shape; tensors that the model has no place for are refused.
+  fileprivate func check(_ table: ParameterTable, isTied: Bool) throws(SourceError) {
+    // Some files hold the tied head once more. transformers 4 ties it to the embedding whatever it holds; 5 compares.
+    var known: Set<String> = isTied ? ["lm_head.weight"] : []
+    for tensor in table.tensors(isTied: isTied) {
+      known.insert(tensor.name)
+      _ = try self.tensor(tensor.name, shape: tensor.storedShape)
+    }
+    // Old checkpoints hold the rotary frequencies, which every implementation computes.
+    let foreign = tensorNames.filter { !known.contains($0) && !$0.hasSuffix("rotary_emb.inv_freq") }
+    if let name = foreign.min() { throw .unexpectedTensor(name: name, path: file(of: name)) }
+  }
+}

@@ -1,0 +1,195 @@
+import HuggingFace
+
+/// The parameters of MDS's GPT model, by module, in `named_parameters()` order, and of which tensors of the files each is made:
+/// geometry without sources, for every layout alike.
+package struct ParameterTable: Sendable {
+  /// A parameter, named relative to its module, as in a pipeline layer file.
+  struct Entry: Sendable {
+    let name: String
+    let sharding: Sharding
+  }
+
+  let configuration: ModelConfiguration
+  let family: ModelFamily
+  let architecture: Architecture
+  /// Whether linear layers have biases: one switch for all (`--disable-bias-linear` turns it off).
+  let hasLinearBias: Bool
+  /// Modules, as the family names them, that have a bias in the files.
+  private let biased: Set<String>
+  /// Of upstream since FPDT: a rank's rows of the fused attention weight are its queries, its keys, its values.
+  private let splitsAttentionInThirds: Bool
+
+  /// - Parameter holds: whether the files have a tensor of this name.
+  /// - Throws: `ModelFamily.Refusal`.
+  init(
+    _ family: ModelFamily, _ configuration: ModelConfiguration, splitsAttentionInThirds: Bool = false,
+    holds: (_ tensor: String) -> Bool
+  ) throws(ModelFamily.Refusal) {
+    (self.family, self.configuration) = (family, configuration)
+    self.splitsAttentionInThirds = splitsAttentionInThirds
+    architecture = try family.architecture(configuration)
+    func hasBias(_ module: ModelFamily.Module, prefix: String) -> Bool {
+      switch module.bias {
+      case .none: false
+      case .always: true
+      case .configured(let configured): configured(configuration) ?? holds("\(prefix)\(module.name).bias")
+      }
+    }
+    // Layers are alike: the first one tells.
+    let ofLayer = family.layer.filter { hasBias($0, prefix: "\(family.layers)0.") }
+    biased = Set(
+      ofLayer.map(\.name) + (family.embeddings + family.head).filter { hasBias($0, prefix: "") }.map(\.name))
+    hasLinearBias = ofLayer.contains { $0.role.isLinearOfLayer }
+  }
+
+  func entries(of module: MegatronModule) -> [Entry] {
+    switch module {
+    case .embedding:
+      [
+        Entry(
+          name: "word_embeddings.weight",
+          sharding: .vocabulary(content(.wordEmbeddings, "weight", in: module)))
+      ]
+        + (architecture.positions == .learned
+          ? [
+            Entry(
+              name: "position_embeddings.weight",
+              sharding: .replicated(content(.positionEmbeddings, "weight", in: module)))
+          ] : [])
+    case .layer:
+      norm("input_layernorm.", .inputNorm, in: module)
+        + linear("self_attention.query_key_value.") { attention($0, in: module) }
+        + linear("self_attention.dense.") { rowParallel(.dense, $0, of: heads, in: module) }
+        + norm("post_attention_layernorm.", .postAttentionNorm, in: module)
+        + linear("mlp.dense_h_to_4h.") { .rows(projectionsUp($0, in: module), of: ffnColumns) }
+        + linear("mlp.dense_4h_to_h.") { rowParallel(.down, $0, of: ffnColumns, in: module) }
+    case .finalNorm: norm("", .finalNorm, in: module)
+    case .outputLayer:
+      [Entry(name: "lm_head.weight", sharding: .vocabulary(content(.outputLayer, "weight", in: module)))]
+    }
+  }
+
+  /// Every tensor of the files that a parameter is made of.
+  func tensors(isTied: Bool) -> [HFTensor] {
+    PipelinePartition(layers: configuration.layers, stages: 1).modules(of: 0, tied: isTied).flatMap(entries)
+      .flatMap(\.sharding.contents).compactMap { if case .stored(let tensor) = $0 { tensor } else { nil } }
+  }
+
+  /// What TP must divide, of the whole model; each once.
+  var units: [Sharding.Unit] {
+    var units: [Sharding.Unit] = [heads]
+    for unit in entries(of: .layer(0)).flatMap({
+      $0.sharding.units(keyValueHeads: configuration.keyValueHeads)
+    })
+    where !units.contains(unit) { units.append(unit) }
+    return units
+  }
+
+  // MARK: - Of a layer
+
+  private func norm(_ name: String, _ role: Role, in module: MegatronModule) -> [Entry] {
+    let suffixes = architecture.normalization == .layerNorm ? ["weight", "bias"] : ["weight"]
+    return suffixes.map { Entry(name: name + $0, sharding: .replicated(content(role, $0, in: module))) }
+  }
+
+  private func linear(_ name: String, _ sharding: (_ suffix: String) -> Sharding) -> [Entry] {
+    (hasLinearBias ? ["weight", "bias"] : ["weight"]).map { Entry(name: name + $0, sharding: sharding($0)) }
+  }
+
+  /// `RowParallelLinear`: each rank adds the whole bias to the sum over all (MDS `core/tensor_parallel/layers.py`).
+  private func rowParallel(_ role: Role, _ suffix: String, of unit: Sharding.Unit, in module: MegatronModule)
+    -> Sharding
+  {
+    let content = content(role, suffix, in: module)
+    return suffix == "bias" ? .replicated(content) : .columns(content, of: unit)
+  }
+
+  private func attention(_ suffix: String, in module: MegatronModule) -> Sharding {
+    if has(.groupedQueryKeyValue) {
+      return .rows([content(.groupedQueryKeyValue, suffix, in: module)], of: keyValueHeads)
+    }
+    let parts =
+      has(.fusedQueryKeyValue)
+      ? fused(.fusedQueryKeyValue, [queryRows, keyRows, keyRows], suffix, in: module)
+      : [Role.query, .key, .value].map { content($0, suffix, in: module) }
+    return splitsAttentionInThirds
+      ? .rows(parts, of: keyValueHeads) : .groups(query: parts[0], key: parts[1], value: parts[2])
+  }
+
+  private func projectionsUp(_ suffix: String, in module: MegatronModule) -> [Sharding.Content] {
+    if has(.fusedGateUp) {
+      return fused(.fusedGateUp, [ffn, ffn], suffix, in: module)
+    }
+    return (architecture.activation.isGated ? [Role.gate, .up] : [.up]).map {
+      content($0, suffix, in: module)
+    }
+  }
+
+  // MARK: - Contents
+
+  private var queryRows: Int { configuration.heads * configuration.headDim }
+  private var keyRows: Int { configuration.keyValueHeads * configuration.headDim }
+  private var ffn: Int { configuration.intermediateSize }
+  private var heads: Sharding.Unit { .init(name: "attention heads", count: configuration.heads) }
+  private var keyValueHeads: Sharding.Unit {
+    .init(name: "key-value heads", count: configuration.keyValueHeads)
+  }
+  private var ffnColumns: Sharding.Unit { .init(name: "FFN columns", count: ffn) }
+
+  private func has(_ role: Role) -> Bool { family.layer.contains { $0.role == role } }
+
+  /// `[out, in]` of a module's weight.
+  private func shape(_ role: Role) -> [Int] {
+    let hidden = configuration.hiddenSize
+    return switch role {
+    case .wordEmbeddings, .outputLayer: [configuration.vocabSize, hidden]
+    case .positionEmbeddings: [configuration.maxPositionEmbeddings, hidden]
+    case .finalNorm, .inputNorm, .postAttentionNorm: [hidden]
+    case .query: [queryRows, hidden]
+    case .key, .value: [keyRows, hidden]
+    case .fusedQueryKeyValue, .groupedQueryKeyValue: [queryRows + 2 * keyRows, hidden]
+    case .dense: [hidden, queryRows]
+    case .gate, .up: [ffn, hidden]
+    case .fusedGateUp: [2 * ffn, hidden]
+    case .down: [hidden, ffn]
+    case .queryNorm, .keyNorm: [configuration.headDim]
+    }
+  }
+
+  private func module(_ role: Role) -> ModelFamily.Module? {
+    (family.embeddings + family.layer + family.head).first { $0.role == role }
+  }
+
+  /// The tensor of a module's `weight` or `bias`; where transformers has none, what is equal to none.
+  private func content(_ role: Role, _ suffix: String, in module: MegatronModule) -> Sharding.Content {
+    let shape = suffix == "bias" ? Array(shape(role).prefix(1)) : shape(role)
+    return content(role, suffix, shape: shape, rows: nil, in: module)
+  }
+
+  /// The parts of a module that transformers has for several.
+  private func fused(_ role: Role, _ counts: [Int], _ suffix: String, in module: MegatronModule)
+    -> [Sharding.Content]
+  {
+    let whole = suffix == "bias" ? Array(shape(role).prefix(1)) : shape(role)
+    var start = 0
+    return counts.map { count in
+      defer { start += count }
+      return content(role, suffix, shape: whole, rows: start..<(start + count), in: module)
+    }
+  }
+
+  private func content(
+    _ role: Role, _ suffix: String, shape: [Int], rows: Range<Int>?, in place: MegatronModule
+  ) -> Sharding.Content {
+    guard let module = module(role), suffix == "weight" || biased.contains(module.name) else {
+      // A norm without a weight multiplies by 1.
+      let isNormWeight = suffix == "weight"
+      return .constant(isNormWeight ? 1 : 0, shape: [rows?.count ?? shape[0]] + shape.dropFirst())
+    }
+    let prefix = if case .layer(let index) = place { "\(family.layers)\(index)." } else { "" }
+    return .stored(
+      HFTensor(
+        "\(prefix)\(module.name).\(suffix)", shape: shape, isTransposed: module.isTransposed, rows: rows,
+        folding: architecture.foldings[role] ?? .init()))
+  }
+}

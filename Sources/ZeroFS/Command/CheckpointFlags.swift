@@ -1,0 +1,183 @@
+import ArgumentParser
+import Bytes
+import Checkpoints
+import HuggingFace
+import Run
+
+/// The layout of a checkpoint: short names, and MDS's own. What isn't given is what the run's command line says, or a default.
+struct LayoutOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "Who saves the checkpoint: a fork of Megatron-DeepSpeed (alcf, upstream, upstream-fpdt), a script that gives "
+        + "DeepSpeed a model of transformers (hf), or HF Trainer (trainer). (default: alcf)",
+      valueName: "flavor"))
+  var flavor: CheckpointOptions.Flavor?
+
+  @Option(
+    help: ArgumentHelp(
+      "A checkout of Megatron-DeepSpeed, to find the flavor from.", valueName: "dir"))
+  var megatron: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "With --flavor hf and trainer: the order of the parameters of a model family that zerofs doesn't know.",
+      valueName: "file"))
+  var parameterOrder: String?
+
+  /// `--flavor`, or that of the checkout of `--megatron`.
+  fileprivate func resolvedFlavor() throws -> CheckpointOptions.Flavor? {
+    guard let megatron else { return flavor }
+    let found = try MegatronFlavor(checkout: megatron)
+    if let flavor, flavor.rawValue != found.rawValue {
+      throw LayoutError.otherFlavor(option: flavor.rawValue, checkout: found.rawValue)
+    }
+    return CheckpointOptions.Flavor(rawValue: found.rawValue)
+  }
+
+  @Option(
+    name: [.customLong("tp"), .customLong("tensor-model-parallel-size")],
+    help: ArgumentHelp("Tensor-parallel ranks. (default: 1)", valueName: "n"))
+  var tp: Int?
+
+  @Option(
+    name: [.customLong("pp"), .customLong("pipeline-model-parallel-size")],
+    help: ArgumentHelp("Pipeline stages. (default: 1)", valueName: "n"))
+  var pp: Int?
+
+  @Option(help: ArgumentHelp("Data-parallel ranks. (default: 1)", valueName: "n"))
+  var dp: Int?
+
+  @Option(
+    name: [.customLong("sp"), .customLong("ds-sequence-parallel-size")],
+    help: ArgumentHelp("Ranks of DeepSpeed's sequence parallelism. (default: 1)", valueName: "n"))
+  var sp: Int?
+
+  @Option(help: ArgumentHelp("ZeRO stage: 0, 1, 2 or 3. (default: 1)", valueName: "stage"))
+  var zeroStage: Int?
+
+  @Option(
+    help: ArgumentHelp("Parameters in bf16, fp16 or fp32. (default: the model's own)", valueName: "dtype"))
+  var dtype: CheckpointOptions.Precision?
+
+  @Flag(help: "The run has --no-pipeline-parallel: GPTModel instead of the pipeline engine.")
+  var noPipelineParallel = false
+
+  @Option(help: ArgumentHelp("As the run has it. (default: 128)", valueName: "n"))
+  var makeVocabSizeDivisibleBy: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      "What padded vocabulary rows hold: zero or mean. (default: zero)", valueName: "filling"))
+  var vocabPadding: PaddedVocabulary.Filling?
+
+  @Flag(help: "Serve a tied model untied: its output layer starts as a copy of the embedding.")
+  var untieEmbeddingsAndOutputWeights = false
+
+  @Option(help: ArgumentHelp("The iteration that the checkpoint claims. (default: 0)", valueName: "n"))
+  var iteration: Int?
+}
+
+/// What a full resume must agree with.
+struct RunOptions: ParsableArguments {
+  @Option(
+    name: [.customLong("train-args")], parsing: .unconditional,  // the text starts with a dash itself
+    help: ArgumentHelp(
+      "The run's command line, of MDS or HF Trainer: the arguments, or a file that holds them (a script, a log).",
+      valueName: "text|file"))
+  var trainArguments: String?
+
+  @Option(
+    name: [.customLong("deepspeed-config"), .customLong("deepspeed_config")],
+    help: ArgumentHelp("The run's DeepSpeed configuration, a JSON file.", valueName: "file"))
+  var deepSpeedConfiguration: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "The run's version of DeepSpeed: 0.14 to 0.19. (default: \(DeepSpeedVersion.newest))",
+      valueName: "x.y.z"))
+  var deepspeedVersion: String?
+
+  @Option(help: ArgumentHelp("The run's seed. (default: 1234)", valueName: "n"))
+  var seed: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      "Where the run's generators are: cuda, xpu or cpu. (default: cuda)", valueName: "device"))
+  var device: AcceleratorKind?
+
+  @Option(help: ArgumentHelp("The run's optimizer: adam or adamw. (default: adam)", valueName: "name"))
+  var optimizer: String?
+
+  @Flag(
+    name: [.customLong("ds-fused-adam"), .customLong("ds_fused_adam")], help: "The run has --ds_fused_adam.")
+  var fusedAdam = false
+
+  @Option(
+    help: ArgumentHelp(
+      "Adam's moments: none, as DeepSpeed saves at step 0, or zeros. (default: none)", valueName: "moments"))
+  var moments: CheckpointOptions.Moments?
+
+  @Option(
+    help: ArgumentHelp(
+      "fp32 masters: of the rounded parameters, as DeepSpeed makes them, or of the source. (default: parameters)",
+      valueName: "masters"))
+  var masters: Parameter.Masters?
+
+  @Option(
+    help: ArgumentHelp("As data_types.grad_accum_dtype of the DeepSpeed configuration.", valueName: "dtype"))
+  var gradAccumDtype: CheckpointOptions.Precision?
+
+  @Option(
+    help: ArgumentHelp("As zero_optimization.sub_group_size of the DeepSpeed configuration.", valueName: "n"))
+  var subGroupSize: Int?
+
+  @Flag(help: "Serve a universal checkpoint, too, for a run with --universal-checkpoint.")
+  var universalCheckpoint = false
+}
+
+/// The command line's side of `CheckpointOptions`.
+struct CheckpointFlags: ParsableArguments {
+  @OptionGroup(title: "Layout")
+  var layout: LayoutOptions
+
+  @OptionGroup(title: "Run")
+  var run: RunOptions
+
+  /// What the flags say; files that they name are read.
+  ///
+  /// - Throws: `RunError`, `LayoutError`, `MegatronFlavorError`.
+  func options() throws -> CheckpointOptions {
+    var options = CheckpointOptions()
+    options.flavor = try layout.resolvedFlavor()
+    options.parameterOrder = try layout.parameterOrder.map {
+      try NamedText(jsonOrFile: $0, option: "--parameter-order")
+    }
+    (options.tp, options.pp, options.dp, options.sp) = (layout.tp, layout.pp, layout.dp, layout.sp)
+    (options.zeroStage, options.dtype) = (layout.zeroStage, layout.dtype)
+    options.noPipelineParallel = layout.noPipelineParallel ? true : nil
+    options.makeVocabSizeDivisibleBy = layout.makeVocabSizeDivisibleBy
+    options.vocabPadding = layout.vocabPadding
+    options.untieEmbeddingsAndOutputWeights = layout.untieEmbeddingsAndOutputWeights ? true : nil
+    options.iteration = layout.iteration
+    options.trainArguments = try run.trainArguments.map {
+      NamedText(try MegatronArguments.contents(textOrFile: $0), name: $0)
+    }
+    options.deepSpeedConfiguration = try run.deepSpeedConfiguration.map {
+      try NamedText(jsonOrFile: $0, option: "--deepspeed-config")
+    }
+    options.deepSpeedVersion = run.deepspeedVersion
+    (options.seed, options.device, options.optimizer) = (run.seed, run.device, run.optimizer)
+    options.fusedAdam = run.fusedAdam ? true : nil
+    (options.moments, options.masters) = (run.moments, run.masters)
+    (options.gradAccumDtype, options.subGroupSize) = (run.gradAccumDtype, run.subGroupSize)
+    options.universalCheckpoint = run.universalCheckpoint ? true : nil
+    return options
+  }
+}
+
+extension CheckpointOptions.Flavor: ExpressibleByArgument {}
+extension CheckpointOptions.Precision: ExpressibleByArgument {}
+extension CheckpointOptions.Moments: ExpressibleByArgument {}
+extension PaddedVocabulary.Filling: ExpressibleByArgument {}
+extension AcceleratorKind: ExpressibleByArgument {}
+extension Parameter.Masters: ExpressibleByArgument {}
