@@ -59,7 +59,8 @@ import Testing
   }
 
   @Test func castsThatLoseNothingAreVerbatim() {
-    #expect(Cast(.bfloat16).then(.float32).then(.bfloat16).isVerbatim)
-    #expect(!Cast(.float32).then(.bfloat16).then(.float32).isVerbatim)
+    #expect(Cast(.bfloat16).then(.float32)?.then(.bfloat16)?.isVerbatim == true)
+    #expect(Cast(.float32).then(.bfloat16)?.then(.float32)?.isVerbatim == false)
+    #expect(Cast(.float32).then(.bfloat16)?.then(.float16) == nil, "two roundings are two casts")
   }
 }

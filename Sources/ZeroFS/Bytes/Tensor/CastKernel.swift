@@ -1,46 +1,61 @@
 /// Element conversions, bit for bit what PyTorch's `Tensor.to(dtype)` does on a CPU (c10 `BFloat16.h`:
 /// `round_to_nearest_even`; `Half.h`). Little-endian on both sides.
 package enum CastKernel {
-  /// Casts the elements of `source` into `target`, which holds as many of the cast's target type.
+  /// Casts the elements of `source` into `target`, which holds as many of the cast's target type. Neither needs to be aligned:
+  /// a window begins anywhere in the buffer that it is collected in.
   package static func apply(
     _ cast: Cast, from source: UnsafeRawBufferPointer, to target: UnsafeMutableRawBufferPointer
   ) {
-    switch (cast.source, cast.through, cast.target) {
-    case (.bfloat16, .bfloat16, .float32):
-      map(source, target) { (x: UInt16) -> UInt32 in UInt32(x) << 16 }
-    case (.float16, .float16, .float32):
-      map(source, target) { (x: UInt16) -> UInt32 in widenHalf(x) }
-    case (.float32, _, .bfloat16):
-      map(source, target) { (x: UInt32) -> UInt16 in bfloat16(x) }
-    case (.float32, _, .float16):
-      map(source, target) { (x: UInt32) -> UInt16 in half(x) }
-    case (.bfloat16, _, .float16):
-      map(source, target) { (x: UInt16) -> UInt16 in half(UInt32(x) << 16) }
-    case (.float16, _, .bfloat16):
-      map(source, target) { (x: UInt16) -> UInt16 in bfloat16(widenHalf(x)) }
-    case (.float32, .bfloat16, .float32):
-      map(source, target) { (x: UInt32) -> UInt32 in UInt32(bfloat16(x)) << 16 }
-    case (.float32, .float16, .float32):
-      map(source, target) { (x: UInt32) -> UInt32 in widenHalf(half(x)) }
-    case (.bfloat16, .float16, .float32):
-      map(source, target) { (x: UInt16) -> UInt32 in widenHalf(half(UInt32(x) << 16)) }
-    case (.float16, .bfloat16, .float32):
-      map(source, target) { (x: UInt16) -> UInt32 in UInt32(bfloat16(widenHalf(x))) << 16 }
-    default:
-      precondition(cast.isVerbatim, "no kernel for \(cast)")
-      target.copyMemory(from: source)
+    if cast.isVerbatim { return target.copyMemory(from: source) }
+    switch cast.source {
+    case .float32: map(cast, source, target) { (x: UInt32) in x }
+    case .bfloat16: map(cast, source, target) { (x: UInt16) in UInt32(x) << 16 }
+    case .float16: map(cast, source, target) { (x: UInt16) in widenHalf(x) }
+    case .float64: map(cast, source, target) { (x: UInt64) in Float(Double(bitPattern: x)).bitPattern }
+    default: preconditionFailure("no kernel for \(cast)")
+    }
+  }
+
+  /// - Parameter widen: the bits of an element as fp32.
+  @inline(__always)
+  private static func map<S: BitwiseCopyable>(
+    _ cast: Cast, _ source: UnsafeRawBufferPointer, _ target: UnsafeMutableRawBufferPointer,
+    _ widen: (S) -> UInt32
+  ) {
+    let (scale, offset) = (cast.scale, cast.offset)
+    if cast.isAffine {
+      round(cast, source, target) { (x: S) in (Float(bitPattern: widen(x)) * scale + offset).bitPattern }
+    } else {
+      round(cast, source, target, widen)
     }
   }
 
   @inline(__always)
-  private static func map<S, T>(
+  private static func round<S: BitwiseCopyable>(
+    _ cast: Cast, _ source: UnsafeRawBufferPointer, _ target: UnsafeMutableRawBufferPointer,
+    _ value: (S) -> UInt32
+  ) {
+    switch (cast.rounding, cast.target) {
+    case (nil, .float32): each(source, target, value)
+    case (.bfloat16, .bfloat16): each(source, target) { (x: S) in bfloat16(value(x)) }
+    case (.bfloat16, .float32): each(source, target) { (x: S) in UInt32(bfloat16(value(x))) << 16 }
+    case (.float16, .float16): each(source, target) { (x: S) in half(value(x)) }
+    case (.float16, .float32): each(source, target) { (x: S) in widenHalf(half(value(x))) }
+    default: preconditionFailure("no kernel for \(cast)")
+    }
+  }
+
+  @inline(__always)
+  private static func each<S: BitwiseCopyable, T: BitwiseCopyable>(
     _ source: UnsafeRawBufferPointer, _ target: UnsafeMutableRawBufferPointer, _ body: (S) -> T
   ) {
-    let from = source.assumingMemoryBound(to: S.self)
-    let to = target.assumingMemoryBound(to: T.self)
-    precondition(from.count == to.count)
-    guard let x = from.baseAddress, let y = to.baseAddress else { return }
-    for i in 0..<from.count { y[i] = body(x[i]) }
+    let count = source.count / MemoryLayout<S>.size
+    precondition(target.count == count * MemoryLayout<T>.size)
+    guard let x = source.baseAddress, let y = target.baseAddress else { return }
+    for i in 0..<count {
+      let element = x.loadUnaligned(fromByteOffset: i &* MemoryLayout<S>.size, as: S.self)
+      y.storeBytes(of: body(element), toByteOffset: i &* MemoryLayout<T>.size, as: T.self)
+    }
   }
 
   @inline(__always)

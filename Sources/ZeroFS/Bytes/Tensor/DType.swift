@@ -53,41 +53,19 @@ package enum DType: String, Sendable, Hashable, CaseIterable {
     }
   }
 
+  /// Whether casts know the type. Elements of the others only pass unchanged.
+  var isFloatingPoint: Bool {
+    switch self {
+    case .float64, .float32, .float16, .bfloat16: true
+    case .int64, .int32, .int16, .int8, .uint8, .bool: false
+    }
+  }
+
   /// Whether `other` represents every value of this type exactly, so that a cast to it loses nothing.
   func isExactly(in other: DType) -> Bool {
     switch (self, other) {
     case (.bfloat16, .float32), (.float16, .float32): true
     default: self == other
     }
-  }
-}
-
-/// What happens to an element between a source file and a checkpoint file: `source → through → target`, where only the first
-/// step may lose bits.
-///
-/// A master weight of an fp32 model that trains in bf16 is the rounded weight widened again (DeepSpeed
-/// `runtime/zero/stage_1_and_2.py`: `DeepSpeedZeroOptimizer.__init__` clones the bf16 partition with `.float()`), hence
-/// `through`; it is `source` where nothing is rounded.
-package struct Cast: Sendable, Hashable {
-  package let source: DType
-  package let through: DType
-  package let target: DType
-
-  package init(_ dtype: DType) { self.init(source: dtype, through: dtype, target: dtype) }
-
-  private init(source: DType, through: DType, target: DType) {
-    self.source = source
-    self.through = through
-    self.target = target
-  }
-
-  /// Bytes pass unchanged.
-  package var isVerbatim: Bool { source == target && through == source }
-
-  /// This cast followed by one to `dtype`.
-  package func then(_ dtype: DType) -> Cast {
-    if through.isExactly(in: dtype) { return Cast(source: source, through: through, target: dtype) }
-    precondition(through == source, "a cast rounds once at the most")
-    return Cast(source: source, through: dtype, target: dtype)
   }
 }

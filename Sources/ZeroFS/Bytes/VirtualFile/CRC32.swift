@@ -37,7 +37,7 @@ package struct CRC32: Sendable, Equatable {
       switch extent {
       case .literal(let bytes): bytes.withUnsafeBytes { crc.append($0) }
       case .zeros(let count): crc.append(zeros: count)
-      case .tensor, .checksum: return nil
+      case .tensor, .interleaved, .checksum: return nil
       }
     }
     return crc.value

@@ -19,15 +19,15 @@ package struct Gather: ~Copyable {
   private var used = 0
   /// Bytes of the window that the pieces hold so far.
   private var filled = 0
-  private let staging: UnsafeMutableRawBufferPointer
-  private var sources: [any ByteSource] = []
+  let staging: UnsafeMutableRawBufferPointer
+  private(set) var sources: [any ByteSource] = []
 
   /// - Parameter capacity: the longest window, in bytes.
   package init(capacity: Int) {
     // A page of room for each long run to be moved by.
-    let room = (capacity / Gather.shortestMoved + 1) * Gather.page
-    buffer = .allocate(byteCount: capacity + 2 * Gather.longestElement + room, alignment: Gather.page)
-    staging = .allocate(byteCount: Gather.stagingCount + Gather.page, alignment: Gather.page)
+    let room = (capacity / Gather.minMoved + 1) * Gather.page
+    buffer = .allocate(byteCount: capacity + 2 * Gather.maxElement + room, alignment: Gather.page)
+    staging = .allocate(byteCount: 2 * Gather.stagingCount + Gather.page, alignment: Gather.page)
   }
 
   deinit {
@@ -61,9 +61,34 @@ package struct Gather: ~Copyable {
       }
     case .zeros, .checksum:
       appendZeros(bytes.count)
-    case .tensor(let run):
-      if !sources.contains(where: { $0 === run.source }) { sources.append(run.source) }
-      if run.cast.isVerbatim { try appendVerbatim(run, bytes) } else { try appendCast(run, bytes) }
+    case .tensor(let run): try append(run, bytes)
+    case .interleaved(let interleaved): try append(interleaved, bytes)
+    }
+  }
+
+  mutating func append(_ run: TensorRun, _ bytes: Range<Int>) throws(ReadError) {
+    note(run.source)
+    if run.elementStride != 1 {
+      try appendStrided(run, bytes)
+    } else if run.cast.isVerbatim {
+      try appendVerbatim(run, bytes)
+    } else {
+      try appendCast(run, bytes)
+    }
+  }
+
+  /// Has `source` checked behind the window.
+  mutating func note(_ source: any ByteSource) {
+    if !sources.contains(where: { $0 === source }) { sources.append(source) }
+  }
+
+  /// Copies all pieces, one behind the other.
+  func copyPieces(to buffer: UnsafeMutableRawBufferPointer) {
+    var position = 0
+    forEachPiece { piece in
+      UnsafeMutableRawBufferPointer(rebasing: buffer[position..<(position + piece.count)]).copyMemory(
+        from: piece)
+      position += piece.count
     }
   }
 
@@ -74,7 +99,7 @@ package struct Gather: ~Copyable {
   // MARK: pieces
 
   /// Bytes; a window may start and end inside an element that is computed whole.
-  private static let longestElement = 8
+  static let maxElement = 8
 
   /// Zeros that every window shares. Written once: the kernel's own zero page, which backs memory that never was, can't be
   /// pinned by its fast path (`mm/gup.c`: gup_fast_pte_range leaves out special entries), and a reply takes half as long again.
@@ -89,15 +114,15 @@ package struct Gather: ~Copyable {
   private static let zerosCount = 64 << 10
 
   /// `writev` takes at most IOV_MAX (1024) pieces; the rest of a window of short runs is copied.
-  private static let mostPieces = 1000
+  private static let maxPieces = 1000
   /// Shorter runs are cheaper to copy than to pin.
-  private static let shortestMapped = 1024
+  private static let minMapped = 1024
 
-  private static let page = 4096
+  static let page = 4096
   /// Bytes that a cast reads at a time: they are still in the cache when it widens them.
-  private static let stagingCount = 64 << 10
+  static let stagingCount = 64 << 10
   /// Shorter runs stay where they are, aliased or not.
-  private static let shortestMoved = 64 << 10
+  private static let minMoved = 64 << 10
 
   /// Whether a copy to address `target` from `source` is slow: where it writes just ahead, by the low 12 bits of the
   /// addresses, of what it reads next, x86 takes each load for one of the bytes just stored (AMD "Software Optimization
@@ -106,7 +131,11 @@ package struct Gather: ~Copyable {
     (1..<32).contains((target - source) & (page - 1))
   }
 
-  private mutating func appendZeros(_ count: Int) {
+  mutating func appendZeros(_ count: Int) {
+    if pieces.count >= Gather.maxPieces {
+      _ = take(count).initializeMemory(as: UInt8.self, repeating: 0)
+      return
+    }
     var left = count
     while left > 0 {
       let part = min(left, Gather.zerosCount)
@@ -117,14 +146,14 @@ package struct Gather: ~Copyable {
   }
 
   /// The next `count` bytes of the buffer.
-  private mutating func reserve(_ count: Int) -> UnsafeMutableRawBufferPointer {
+  mutating func reserve(_ count: Int) -> UnsafeMutableRawBufferPointer {
     precondition(used + count <= buffer.count, "a window longer than the capacity")
     defer { used += count }
     return UnsafeMutableRawBufferPointer(rebasing: buffer[used..<(used + count)])
   }
 
   /// Makes `part` of the buffer the next piece, or the end of the last one where they touch.
-  private mutating func append(_ part: UnsafeMutableRawBufferPointer) {
+  mutating func append(_ part: UnsafeMutableRawBufferPointer) {
     filled += part.count
     if let last = pieces.last, last.iov_base + last.iov_len == part.baseAddress {
       pieces[pieces.count - 1].iov_len += part.count
@@ -141,7 +170,7 @@ package struct Gather: ~Copyable {
 
   /// `take` for bytes that come from `offset` of a source. The reader's memory is taken to start on a page.
   private mutating func take(_ count: Int, from offset: Int) -> UnsafeMutableRawBufferPointer {
-    if count >= Gather.shortestMoved, Gather.aliases(used, offset) || Gather.aliases(filled, used) {
+    if count >= Gather.minMoved, Gather.aliases(used, offset) || Gather.aliases(filled, used) {
       used += (offset + Gather.page / 2 - used) & (Gather.page - 1)
     }
     return take(count)
@@ -172,8 +201,8 @@ package struct Gather: ~Copyable {
     try Gather.forEachRow(of: run, elements: elements) { (offset, count) throws(ReadError) in
       let length = min(count * size - skip, left)
       let start = offset + skip
-      let isSlow = length >= Gather.shortestMoved && Gather.aliases(filled, start)
-      if let mapping, length >= Gather.shortestMapped, pieces.count < Gather.mostPieces, !isSlow {
+      let isSlow = length >= Gather.minMoved && Gather.aliases(filled, start)
+      if let mapping, length >= Gather.minMapped, pieces.count < Gather.maxPieces, !isSlow {
         guard start + length <= mapping.count else {
           throw .endOfFile(path: run.source.name, offset: start + length)
         }

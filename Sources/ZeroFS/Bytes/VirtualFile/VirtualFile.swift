@@ -29,6 +29,11 @@ package struct VirtualFile: Sendable {
     throws(ReadError)
   {
     gather.reset(verbatim)
+    try append(window, to: &gather)
+    try gather.verifySources()
+  }
+
+  private func append(_ window: Range<Int>, to gather: inout Gather) throws(ReadError) {
     let window = window.clamped(to: 0..<count)
     var index = extentIndex(at: window.lowerBound)
     var position = window.lowerBound
@@ -40,7 +45,13 @@ package struct VirtualFile: Sendable {
       position = end
       index += 1
     }
-    try gather.verifySources()
+  }
+
+  /// Fills `buffer` with the bytes of `window`, which lies within the file. The sources aren't checked.
+  func copy(_ window: Range<Int>, into buffer: UnsafeMutableRawBufferPointer) throws(ReadError) {
+    var gather = Gather(capacity: window.count)
+    try append(window, to: &gather)
+    gather.copyPieces(to: buffer)
   }
 
   /// The bytes of `window`, of the whole file without one: for what isn't long.
@@ -77,13 +88,13 @@ package struct VirtualFile: Sendable {
     var ranges: [Range<Int>] = []
     var index = extentIndex(at: range.lowerBound)
     while index < extents.count, starts[index] < range.upperBound {
-      if case .tensor = extents[index] {
-        let part = (starts[index]..<(starts[index] + extents[index].count)).clamped(to: range)
-        if let last = ranges.last, last.upperBound == part.lowerBound {
-          ranges[ranges.count - 1] = last.lowerBound..<part.upperBound
-        } else {
-          ranges.append(part)
-        }
+      let part = (starts[index]..<(starts[index] + extents[index].count)).clamped(to: range)
+      let own = (part.lowerBound - starts[index])..<(part.upperBound - starts[index])
+      switch extents[index] {
+      case .literal, .zeros, .checksum: break
+      case .tensor: ranges.join(part)
+      case .interleaved(let interleaved):
+        interleaved.appendDataRanges(of: own, at: part.lowerBound, to: &ranges)
       }
       index += 1
     }
@@ -110,5 +121,46 @@ extension Extent {
   /// Runs of zeros shorter than a block are not worth a hole.
   package var isHole: Bool {
     if case .zeros(let count) = self { count >= 4096 } else { false }
+  }
+}
+
+extension [Range<Int>] {
+  /// Appends `range`, or makes the last one longer by it.
+  mutating func join(_ range: Range<Int>) {
+    if let last, last.upperBound == range.lowerBound {
+      self[count - 1] = last.lowerBound..<range.upperBound
+    } else if !range.isEmpty {
+      append(range)
+    }
+  }
+}
+
+extension Interleaved {
+  /// Appends what isn't zeros in the bytes `range`, which stand at `start` in the file.
+  fileprivate func appendDataRanges(of range: Range<Int>, at start: Int, to ranges: inout [Range<Int>]) {
+    if !hasZeros { return ranges.join(start..<(start + range.count)) }
+    var position = start
+    forEachPiece(of: range, unit: dtype.size) { child, part in
+      child.forEachExtent(in: part, unit: dtype.size) { extent, own in
+        switch extent {
+        case .zeros: break
+        case .run: ranges.join(position..<(position + own.count))
+        case .interleaved(let nested): nested.appendDataRanges(of: own, at: position, to: &ranges)
+        }
+        position += own.count
+      }
+    }
+  }
+
+  private var hasZeros: Bool {
+    children.contains {
+      $0.elements.contains { extent in
+        switch extent {
+        case .zeros: true
+        case .run: false
+        case .interleaved(let nested): nested.hasZeros
+        }
+      }
+    }
   }
 }

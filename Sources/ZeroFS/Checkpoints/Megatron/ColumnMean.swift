@@ -13,7 +13,7 @@ final class ColumnMean: ByteSource {
   var mapping: UnsafeRawBufferPointer? { nil }
 
   func verify() throws(ReadError) {
-    for case .tensor(let run) in tensor.extents { try run.source.verify() }
+    for run in tensor.extents.flatMap(\.runs) { try run.source.verify() }
   }
 
   func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(ReadError) {
@@ -77,7 +77,7 @@ final class ColumnMean: ByteSource {
     return [UInt8](unsafeUninitializedCapacity: cols * size) { buffer, count in
       means.withUnsafeBytes {
         CastKernel.apply(
-          Cast(.float32).then(tensor.dtype), from: $0, to: UnsafeMutableRawBufferPointer(buffer))
+          Cast(.float32, to: tensor.dtype), from: $0, to: UnsafeMutableRawBufferPointer(buffer))
       }
       count = cols * size
     }

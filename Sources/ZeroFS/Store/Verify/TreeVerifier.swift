@@ -134,9 +134,7 @@ package struct TreeVerifier: Sendable {
       let silent = ByteProgress(totalBytes: record.bytes.count)
       if try checksum(actual, record.bytes, silent).value == record.crc { continue }
       let tensors = file.value.tensors.filter { tensor in
-        tensor.extents.contains {
-          if case .tensor(let run) = $0 { record.bytes.contains(run.offset) } else { false }
-        }
+        tensor.extents.contains { $0.runs.contains { record.bytes.contains($0.offset) } }
       }
       findings += (tensors.isEmpty ? [nil] : tensors.map(\.path)).map {
         Finding(
