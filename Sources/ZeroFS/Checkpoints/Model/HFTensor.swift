@@ -32,12 +32,17 @@ struct HFTensor: Sendable {
   func view(of stored: TensorExpression) -> TensorExpression {
     var view = isTransposed ? stored.transposed() : stored
     if rows != 0..<rowCount { view = view.rows(rows) }
-    if !folding.isIdentity { view = view.scaled(by: folding.scale).adding(folding.offset) }
+    // In fp32, so that the run's dtype is the only rounding.
+    if !folding.isIdentity {
+      view = view.cast(to: .float32).scaled(by: folding.scale, adding: folding.offset)
+    }
     return view
   }
 
   private func unfolded(_ view: TensorExpression) -> TensorExpression {
-    folding.isIdentity ? view : view.adding(-folding.offset).scaled(by: 1 / folding.scale)
+    folding.isIdentity
+      ? view
+      : view.cast(to: .float32).scaled(by: 1 / folding.scale, adding: -folding.offset / folding.scale)
   }
 
   /// The tensor in the files from all of its parts; what was folded into them is taken out again, in fp32.

@@ -95,7 +95,9 @@ package struct MegatronModel: Sendable {
   private func expression(_ sharding: Sharding, _ parallelism: TensorParallelism, tp: Int) -> TensorExpression
   {
     let contents = sharding.contents.map(expression)
-    let (dtype, shape) = (contents[0].dtype, sharding.shape(parallelism))
+    let shape = sharding.shape(parallelism)
+    // Parts of several dtypes, one of them folded in fp32, say, meet in the widest.
+    let dtype = contents.map(\.dtype).max { $0.size < $1.size } ?? .float32
     var pieces = sharding.blocks(parallelism, tp: tp).map {
       ($0.part, contents[$0.content].cast(to: dtype).block($0.whole))
     }
@@ -120,7 +122,8 @@ package struct MegatronModel: Sendable {
         preconditionFailure("\(tensor.name) is not what it was when the model was planned")
       }
       return tensor.view(of: stored)
-    case .constant(let value, let shape): return .filled(value, shape, directory.dtype ?? .bfloat16)
+    case .constant(let value, let shape):
+      return .filled(value, shape: shape, dtype: directory.dtype ?? .bfloat16)
     }
   }
 }
