@@ -54,6 +54,12 @@ def run_engine(program: str, cases: list[dict], scratch: Path, **environment: st
     return json.loads((scratch / "out.json").read_text())
 
 
+def survived(result: dict) -> dict:
+    """The result of an engine that did not die."""
+    assert "error" not in result, result["error"]
+    return result
+
+
 @pytest.fixture(scope="module")
 def results(models, zerofs, tmp_path_factory) -> Iterator[dict[tuple[str, int], tuple[dict, Path, Path]]]:
     """(model, stage) → what the engine said, the tree that it saved, the mount that it loaded."""
@@ -73,6 +79,7 @@ def results(models, zerofs, tmp_path_factory) -> Iterator[dict[tuple[str, int], 
 
 
 def assert_trains(result: dict) -> None:
+    survived(result)
     assert result["differing_before"] == 2 * result["parameters"], "the engine's own random weights should differ"
     assert result["differing"] == []
     losses = result["losses"]

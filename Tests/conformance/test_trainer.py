@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 
 from mounting import mounted, run
-from test_flavor_hf import compare, models, run_engine  # noqa: F401
+from test_flavor_hf import compare, models, run_engine, survived  # noqa: F401
 from trainer_engine import BATCH, DECAY, RATE, deepspeed_config
 
 ADAMW = {"type": "AdamW", "params": {"lr": "auto", "betas": "auto", "eps": "auto", "weight_decay": "auto", "torch_adam": True}}
@@ -56,6 +56,7 @@ def results(models, zerofs: Path, tmp_path_factory) -> Iterator[dict[str, tuple[
 @pytest.mark.parametrize("name", CASES)
 def test_resumes(name: str, results, measured) -> None:
     result, _, _ = results[name]
+    survived(result)
     measured(f"--flavor trainer {name}: losses {result['resumed']}")
     assert result["differing"] == []
     assert result["resumed"] == result["fresh"], "as a Trainer that starts from the weights"

@@ -88,20 +88,31 @@ def run_rank(rank: int, run_case: Callable[[dict], dict], cases: list[dict], por
         import deepspeed
         torch.set_num_threads(1)
         deepspeed.init_distributed(dist_backend="gloo", verbose=False)
-        results = [run_case(case) for case in cases]
+        for case in cases:
+            result = run_case(case)
+            if rank == 0:
+                with open(out, "a") as file:
+                    file.write(json.dumps({"deepspeed": deepspeed.__version__, **result}) + "\n")
         torch.distributed.destroy_process_group()
-    if rank == 0:
-        Path(out).write_text(json.dumps([{"deepspeed": deepspeed.__version__, **result} for result in results]))
 
 
 def main(run_case: Callable[[dict], dict]) -> None:
-    """Runs the cases of the command line's file in DP processes."""
-    cases, port = json.loads(Path(sys.argv[1]).read_text()), free_port()
-    try:
-        torch.multiprocessing.spawn(run_rank, (run_case, cases, port, sys.argv[2]), nprocs=DP)
-    finally:  # DeepSpeed's collective leaves 69 MB per run
-        for leftover in Path("/dev/shm").glob(f"deepspeed_allreduce_buffer_*_127.0.0.1_{port}_*"):
-            leftover.unlink()
+    """Runs the cases of the command line's file in DP processes. If these die, the case that they were at gets the result
+    {"error": …}, and new processes, with a port and so a shared memory of their own, go on behind it."""
+    cases, results = json.loads(Path(sys.argv[1]).read_text()), []
+    while len(results) < len(cases):
+        port, lines = free_port(), Path(f"{sys.argv[2]}.{len(results)}")
+        lines.touch()
+        try:
+            torch.multiprocessing.spawn(run_rank, (run_case, cases[len(results):], port, str(lines)), nprocs=DP)
+            results += map(json.loads, lines.read_text().splitlines())
+        except torch.multiprocessing.ProcessException as error:
+            results += map(json.loads, lines.read_text().splitlines())
+            results = (results + [{"error": str(error)}])[:len(cases)]
+        finally:  # DeepSpeed's collective leaves 69 MB per run
+            for leftover in Path("/dev/shm").glob(f"deepspeed_allreduce_buffer_*_127.0.0.1_{port}_*"):
+                leftover.unlink()
+    Path(sys.argv[2]).write_text(json.dumps(results))
 
 
 if __name__ == "__main__":
