@@ -8,12 +8,9 @@ import torch
 
 import environment  # noqa: F401
 from mounting import run
+from rebuild import load
 
 STEP = "global_step0"
-
-
-def load(path: Path):
-    return torch.load(path, weights_only=False)
 
 
 def attention(tree: Path, tp: int) -> torch.Tensor:

@@ -11,16 +11,13 @@ from conftest import SHARED
 from layouts import options
 from megatron_args import command_line
 from mounting import run
+from rebuild import load
 
 sys.path.append(str(SHARED / "oracle/stubs/megatron_enums"))  # the Namespace holds a ModelType of Megatron's
 
 CASES = json.loads((SHARED / "golden/cases.json").read_text())
 # Of one run only: where it saved, its DeepSpeed configuration, objects that it made for itself.
 OF_THE_RUN = {"save", "load", "deepspeed_config", "deepspeed_config_dict", "attn_mask", "rotary_pos_emb"}
-
-
-def load(path: Path) -> dict:
-    return torch.load(path, map_location="cpu", weights_only=False)
 
 
 def same(a, b) -> bool:

@@ -31,7 +31,13 @@ def test_plan(zerofs: Path, sparse70b: Path, measured) -> None:
     assert "rope" in words.stdout + words.stderr, "Megatron-DeepSpeed has no rope scaling: the plan must warn"
     plan = run(zerofs, "plan", sparse70b, *LAYOUT, "--json")
     assert plan.returncode == 0, plan.stderr
-    json.loads(plan.stdout)
+    plan = json.loads(plan.stdout)
+    assert plan["model"]["layers"] == 80 and plan["layout"]["worldSize"] == TP * PP
+    assert len(plan["files"]) == 83 * TP + 2 * TP * PP + 3
+    assert sum(file["size"] for file in plan["files"]) == plan["totalBytes"]
+    masters = sum(file["data"] for file in plan["files"] if file["path"].endswith("optim_states.pt"))
+    assert masters == pytest.approx(4 * PARAMETERS, rel=1e-2)
+    assert [rank["mpRank"] for rank in plan["ranks"]] == list(range(TP * PP))
 
 
 def test_mount(sparse70b: Path, mount, measured) -> None:

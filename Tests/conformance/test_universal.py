@@ -5,10 +5,7 @@ import pytest
 import torch
 
 from conftest import SHARED  # noqa: F401  (fails loudly without ../shared)
-
-
-def load(path: Path) -> dict:
-    return torch.load(path, map_location="cpu", weights_only=False)
+from rebuild import load
 
 
 def cut(entry: dict, rank: int, size: int, rows: int) -> torch.Tensor:
