@@ -23,7 +23,7 @@ package struct CheckpointOptions: Codable, Sendable, Equatable {
   package enum Precision: String, Codable, Sendable, CaseIterable {
     case bf16, fp16, fp32
 
-    var dtype: DType {
+    package var dtype: DType {
       switch self {
       case .bf16: .bfloat16
       case .fp16: .float16

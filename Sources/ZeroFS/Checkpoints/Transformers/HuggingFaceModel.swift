@@ -49,7 +49,7 @@ package struct HuggingFaceModel: Sendable {
   }
 
   /// Old checkpoints hold what every implementation computes: rotary frequencies, and GPT-2's causal masks.
-  private static func isComputed(_ name: String) -> Bool {
+  static func isComputed(_ name: String) -> Bool {
     ["rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias"].contains(where: name.hasSuffix)
   }
 }

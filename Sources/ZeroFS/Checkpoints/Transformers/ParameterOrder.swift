@@ -82,6 +82,17 @@ package struct ParameterOrder: Sendable {
       || name.split(separator: ".").contains { $0 == "norm" || $0.hasSuffix("_norm") }
   }
 
+  /// Whether transformers makes the output layer of the model the embedding's parameter.
+  static func isTied(_ directory: HuggingFaceDirectory) -> Bool {
+    let file = directory.configurationFile
+    return file.tieWordEmbeddings ?? (file.modelType == "gpt2")
+  }
+
+  /// Whether a tensor is the output layer's (transformers: `_tied_weights_keys`, `base_model_prefix`).
+  static func isOutputLayer(_ name: String) -> Bool {
+    ["lm_head.", "embed_out.", "output."].contains(where: name.hasPrefix)
+  }
+
   /// The order that follows from the family of the model in `directory`.
   ///
   /// - Throws: `ModelError.noParameterOrder` for families that aren't known, `SourceError` without a number of layers.
@@ -105,7 +116,7 @@ package struct ParameterOrder: Sendable {
     }
     let layerNorms = modules.filter { $0.isLayerNorm }.flatMap { ["\($0.name).weight", "\($0.name).bias"] }
     let head = "lm_head.weight"
-    let isTied = file.tieWordEmbeddings ?? (file.modelType == "gpt2")
+    let isTied = ParameterOrder.isTied(directory)
     stateDict = body + [head]
     parameters = isTied ? body : stateDict
     tied = isTied ? [head: modules[0].name + ".weight"] : [:]
