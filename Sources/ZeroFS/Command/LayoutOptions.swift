@@ -279,13 +279,13 @@ struct CheckpointOptions: ParsableArguments {
     return (files.configuration?.dtype(auto: arguments) ?? arguments)?.layoutWord
   }
 
-  private func parameterDType(_ directory: HuggingFaceDirectory, run: String?) throws(LayoutError) -> DType {
+  private func parameterDType(_ directory: HuggingFaceDirectory, run: String?) throws -> DType {
     switch try resolve("--dtype", layout.dtype, run) {
     case "bf16": return .bfloat16
     case "fp16": return .float16
     case "fp32": return .float32
-    case .some(let name): throw .dtype(name)
-    case nil: return directory.dtype ?? .bfloat16
+    case .some(let name): throw LayoutError.dtype(name)
+    case nil: return try directory.dtype() ?? .bfloat16
     }
   }
 }

@@ -25,6 +25,9 @@ struct MaterializeCommand: CheckpointCommand {
   var target: String
 
   @OptionGroup
+  var sourceOptions: SourceOptions
+
+  @OptionGroup
   var options: CheckpointOptions
 
   @Option(
@@ -84,7 +87,7 @@ struct MaterializeCommand: CheckpointCommand {
 
   func run() throws {
     try reporting {
-      let model = try ModelSource(path: directory)
+      let model = try ModelSource(path: directory, sourceOptions)
       let options = try model.options(of: self)
       let checkpoint = try options.checkpoint(of: model.directory)
       warn(checkpoint.warnings)

@@ -26,6 +26,9 @@ struct MountCommand: CheckpointCommand {
   var mountpoint: String
 
   @OptionGroup
+  var sourceOptions: SourceOptions
+
+  @OptionGroup
   var options: CheckpointOptions
 
   @Flag(name: [.short, .long], help: "Serve in this process; log to stderr.")
@@ -50,7 +53,7 @@ struct MountCommand: CheckpointCommand {
       let mountOptions = self.mountOptions.flatMap { $0.split(separator: ",").map(String.init) }
       let mountpoint = try Mountpoint(
         mountpoint, options: mountOptions, logger: LogDestination.standardError.logger())
-      let model = try ModelSource(path: source)
+      let model = try ModelSource(path: source, sourceOptions)
       let (directory, options) = (model.directory, try model.options(of: self))
       let files = try options.files()
       let checkpoint = try options.checkpoint(of: directory, files)

@@ -13,6 +13,9 @@ struct PlanCommand: CheckpointCommand {
   var directory: String
 
   @OptionGroup
+  var sourceOptions: SourceOptions
+
+  @OptionGroup
   var options: CheckpointOptions
 
   @Flag(help: "Print JSON.")
@@ -20,7 +23,7 @@ struct PlanCommand: CheckpointCommand {
 
   func run() throws {
     try reporting {
-      let source = try ModelSource(path: directory)
+      let source = try ModelSource(path: directory, sourceOptions)
       let checkpoint = try source.options(of: self).checkpoint(of: source.directory)
       let report = PlanReport(checkpoint, modified: source.directory.modified)
       if json {

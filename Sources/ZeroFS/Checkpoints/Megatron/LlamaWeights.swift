@@ -27,6 +27,7 @@ struct LlamaWeights: Sendable {
     self.splitsAttentionInThirds = splitsAttentionInThirds
     var known: Set<String> = []
     func tensor(_ name: String, _ shape: [Int]) throws(SourceError) -> TensorExpression {
+      let name = directory.sourceName(of: name)
       known.insert(name)
       return try directory.tensor(name, shape: shape)
     }

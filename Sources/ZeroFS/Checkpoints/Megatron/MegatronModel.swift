@@ -13,6 +13,8 @@ package struct MegatronModel: Sendable {
   package let flavor: MegatronFlavor
   private let masters: Parameter.Masters
   private let weights: LlamaWeights
+  /// What the model directory says twice, or holds beside the model.
+  let sourceWarnings: [String]
 
   /// - Throws: `ModelError`, `LayoutError`, `SourceError`.
   package init(
@@ -49,6 +51,7 @@ package struct MegatronModel: Sendable {
     if layout.sp > 1 && layout.modelParallelSize > 1 { throw LayoutError.sequenceParallel(sp: layout.sp) }
     guard layout.pp <= c.layers else { throw LayoutError.pipelineParallel(pp: layout.pp, layers: c.layers) }
     configuration = c
+    sourceWarnings = c.warnings + directory.warnings(servedAs: layout.dtype)
     self.layout = layout
     vocabulary = PaddedVocabulary(
       size: c.vocabSize, divisor: vocabularyDivisor, tp: layout.tp, filling: vocabularyFilling)

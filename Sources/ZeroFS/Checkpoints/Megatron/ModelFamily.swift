@@ -32,9 +32,13 @@ package enum ModelFamily: String, Sendable, CaseIterable {
           + "If you train on shorter sequences, set sliding_window to null in a copy of config.json "
           + "(where it is missing, MistralConfig has 4096).")
     }
-    guard let theta = Int(exactly: configuration.ropeTheta), theta > 0 else {
+    if let factor = configuration.rope?.partialRotaryFactor, factor != 1 {
+      try refuse("partial_rotary_factor \(factor)", "this family rotates whole heads.")
+    }
+    let rope = configuration.rope ?? RopeParameters()
+    guard let theta = Int(exactly: rope.theta), theta > 0 else {
       return try refuse(
-        "rope_theta \(configuration.ropeTheta)",
+        "rope_theta \(rope.theta)",
         "MDS's --rotary-position-embeddings-theta is a whole number, from 1 on.")
     }
   }

@@ -127,7 +127,7 @@ extension RunArguments {
         "use_rotary_position_embeddings", true, "--use-rotary-position-embeddings", "",
         "the model has learned positions, which the checkpoint lacks"),
       int(
-        "rope_theta", "--rotary-position-embeddings-theta", Int(c.ropeTheta),
+        "rope_theta", "--rotary-position-embeddings-theta", Int(c.rope?.theta ?? 10_000),
         "positions are rotated otherwise than in training, and the loss is ruined without an error"),
       Fact(
         name: "rotary_percent", flag: "--rotary-percent 1.0", value: .float(1),
@@ -137,7 +137,7 @@ extension RunArguments {
         name: "normalization", flag: "--normalization rmsnorm", value: .string("rmsnorm"),
         otherwise: "LayerNorms expect biases, which the checkpoint lacks"),
       Fact(
-        name: "layernorm_epsilon", flag: "--layernorm-epsilon \(c.rmsNormEps)", value: .float(c.rmsNormEps),
+        name: "layernorm_epsilon", flag: "--layernorm-epsilon \(c.normEps)", value: .float(c.normEps),
         otherwise: "every norm is a little off, and the loss with it"),
       flag("apply_layernorm_1p", false, "", "no --apply-layernorm-1p", "norm weights count from 1"),
       flag(
