@@ -1,6 +1,6 @@
 import ArgumentParser
-import Checkpoints
 import Bytes
+import Checkpoints
 
 /// `zerofs estimate`: DeepSpeed's own table of the memory that a model's states need, without the model in memory.
 struct EstimateCommand: ParsableCommand {
@@ -15,6 +15,9 @@ struct EstimateCommand: ParsableCommand {
   @Argument(help: ArgumentHelp("A Hugging Face model directory, or an archive of one.", valueName: "hf_dir"))
   var directory: String
 
+  @OptionGroup
+  var sourceOptions: SourceOptions
+
   @Option(help: ArgumentHelp("GPUs of a node.", valueName: "n"))
   var gpusPerNode = 1
 
@@ -24,7 +27,8 @@ struct EstimateCommand: ParsableCommand {
   @Option(help: ArgumentHelp("ZeRO stage: 2 or 3. (default: both)", valueName: "stage"))
   var zeroStage: Int?
 
-  @Option(help: ArgumentHelp("How transformers loads it: AutoModel or AutoModelForCausalLM.", valueName: "class"))
+  @Option(
+    help: ArgumentHelp("How transformers loads it: AutoModel or AutoModelForCausalLM.", valueName: "class"))
   var loading: MemoryEstimate.Loading = .causalLM
 
   func validate() throws {
@@ -39,7 +43,7 @@ struct EstimateCommand: ParsableCommand {
 
   func run() throws {
     try reporting {
-      let model = try ModelSource(path: directory)
+      let model = try ModelSource(path: directory, sourceOptions)
       let estimate = MemoryEstimate(model.directory, loading, nodes: nodes, gpusPerNode: gpusPerNode)
       for stage in [2, 3] where zeroStage ?? stage == stage { print(estimate.text(stage: stage)) }
     }

@@ -12,6 +12,9 @@ struct LayoutsCommand: ParsableCommand {
   @Argument(help: ArgumentHelp("A Hugging Face model directory, or an archive of one.", valueName: "hf_dir"))
   var directory: String
 
+  @OptionGroup
+  var sourceOptions: SourceOptions
+
   @Option(help: ArgumentHelp("GPUs of the run.", valueName: "n"))
   var gpus: Int
 
@@ -21,7 +24,8 @@ struct LayoutsCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Memory of a GPU: 64GB, 40GiB.", valueName: "size"))
   var memory: ByteSize
 
-  @Option(help: ArgumentHelp("Parameters in bf16, fp16 or fp32. (default: the model's own)", valueName: "dtype"))
+  @Option(
+    help: ArgumentHelp("Parameters in bf16, fp16 or fp32. (default: the model's own)", valueName: "dtype"))
   var dtype: CheckpointOptions.Precision?
 
   @Option(help: ArgumentHelp("Sequences of a micro-batch.", valueName: "n"))
@@ -68,7 +72,7 @@ struct LayoutsCommand: ParsableCommand {
 
   func run() throws {
     try reporting {
-      let model = try ModelSource(path: directory)
+      let model = try ModelSource(path: directory, sourceOptions)
       let search = try LayoutSearch(
         model.directory,
         .init(
@@ -88,9 +92,10 @@ struct LayoutsCommand: ParsableCommand {
 
   private func line(_ candidate: LayoutSearch.Candidate) -> String {
     let layout = candidate.layout
-    let words = [
-      "--tp \(layout.tp)", "--pp \(layout.pp)", "--dp \(layout.dp)", "--zero-stage \(layout.zeroStage)",
-    ] + (layout.engine == .noPipeline ? ["--no-pipeline-parallel"] : [])
+    let words =
+      [
+        "--tp \(layout.tp)", "--pp \(layout.pp)", "--dp \(layout.dp)", "--zero-stage \(layout.zeroStage)",
+      ] + (layout.engine == .noPipeline ? ["--no-pipeline-parallel"] : [])
     let bubble = layout.pp > 1 ? ", \(Int((candidate.bubble * 100).rounded())) % bubbles" : ""
     let node = gpusPerNode.map { layout.tp > $0 } == true ? ", TP leaves the node" : ""
     return "\(words.joined(separator: " ")): \(candidate.memory.total.bytesText) of each GPU\(bubble)\(node)"

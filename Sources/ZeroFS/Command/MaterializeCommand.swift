@@ -27,6 +27,9 @@ struct MaterializeCommand: ParsableCommand {
   @OptionGroup
   var options: CheckpointFlags
 
+  @OptionGroup
+  var sourceOptions: SourceOptions
+
   @Option(
     help: ArgumentHelp(
       "Files written at a time. (default: 2 for each core; of an archive, frames: 1 for each core)",
@@ -84,7 +87,7 @@ struct MaterializeCommand: ParsableCommand {
 
   func run() throws {
     try reporting {
-      let model = try ModelSource(path: directory)
+      let model = try ModelSource(path: directory, sourceOptions)
       let planner = try model.planner(options)
       let checkpoint = try planner.checkpoint()
       warn(checkpoint.warnings)

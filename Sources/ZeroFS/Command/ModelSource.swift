@@ -1,8 +1,17 @@
+import ArgumentParser
 import Bytes
 import Checkpoints
 import Glibc
 import HuggingFace
 import Store
+
+/// How a model's files are read.
+struct SourceOptions: ParsableArguments {
+  @Flag(
+    help:
+      "Follow symbolic links out of the model directory. Those into the Hub's own cache are always followed.")
+  var followLinks = false
+}
 
 /// What a command's first argument names: a model directory, or an archive of one, which brings options along.
 struct ModelSource {
@@ -11,13 +20,16 @@ struct ModelSource {
   /// Options of the checkpoint that an archive was made for.
   private let recorded: CheckpointOptions
 
-  init(path: String) throws {
+  init(path: String, _ options: SourceOptions) throws {
     var status = stat()
     if stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG {
+      if let file = try? SourceFile(path: path), let given = GivenFile(file) {
+        throw SourceError.notADirectory(path: path, given)
+      }
       let archive = try ModelArchive(path: path)
       (files, recorded) = (archive, archive.options)
     } else {
-      (files, recorded) = (try DiskDirectory(path), CheckpointOptions())
+      (files, recorded) = (try DiskDirectory(path, followsLinks: options.followLinks), CheckpointOptions())
     }
     directory = try HuggingFaceDirectory(files)
   }

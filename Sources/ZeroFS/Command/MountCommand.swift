@@ -28,6 +28,9 @@ struct MountCommand: ParsableCommand {
   @OptionGroup
   var options: CheckpointFlags
 
+  @OptionGroup
+  var sourceOptions: SourceOptions
+
   @Flag(name: [.short, .long], help: "Serve in this process; log to stderr.")
   var foreground = false
 
@@ -50,7 +53,7 @@ struct MountCommand: ParsableCommand {
       let mountOptions = self.mountOptions.flatMap { $0.split(separator: ",").map(String.init) }
       let mountpoint = try Mountpoint(
         mountpoint, options: mountOptions, logger: LogDestination.standardError.logger())
-      let model = try ModelSource(path: source)
+      let model = try ModelSource(path: source, sourceOptions)
       let planner = try model.planner(options)
       let (directory, recorded) = (model.directory, planner.recorded)
       let checkpoint = try planner.checkpoint()

@@ -15,12 +15,15 @@ struct PlanCommand: ParsableCommand {
   @OptionGroup
   var options: CheckpointFlags
 
+  @OptionGroup
+  var sourceOptions: SourceOptions
+
   @Flag(help: "Print JSON.")
   var json = false
 
   func run() throws {
     try reporting {
-      let source = try ModelSource(path: directory)
+      let source = try ModelSource(path: directory, sourceOptions)
       let checkpoint = try source.planner(options).checkpoint()
       let report = PlanReport(checkpoint, modified: source.directory.modified)
       if json {

@@ -21,6 +21,9 @@ struct VerifyCommand: ParsableCommand {
   @Argument(help: ArgumentHelp("A checkpoint's directory, a mount, or an archive.", valueName: "target"))
   var target: String
 
+  @OptionGroup
+  var sourceOptions: SourceOptions
+
   @Option(
     help: ArgumentHelp(
       "The Hugging Face model directory (or an archive of it) that it should agree with.", valueName: "hf_dir"
@@ -51,7 +54,7 @@ struct VerifyCommand: ParsableCommand {
 
   private func verifyArchive() throws {
     let verifier = ArchiveVerifier(try ModelArchive(path: target))
-    let model = try against.map { try ModelSource(path: $0).files }
+    let model = try against.map { try ModelSource(path: $0, sourceOptions).files }
     let progress = ByteProgress(totalBytes: verifier.bytes)
     let findings = try ProgressDisplay(json: false).showing(progress) {
       try verifier.verify(against: model, jobs: workers, progress)
@@ -71,7 +74,7 @@ struct VerifyCommand: ParsableCommand {
       return try report(result.findings, "\(result.files) files agree with the manifest")
     }
     guard let path = against ?? origin?.source.path else { throw VerificationError.noModel(path: target) }
-    let model = try ModelSource(path: path)
+    let model = try ModelSource(path: path, sourceOptions)
     let recorded = try origin?.options ?? TreeDescription(of: target, for: model.directory).options
     let expected = try tree(model, recorded)
     let progress = ByteProgress(totalBytes: expected.entries.reduce(0) { $0 + $1.file().dataBytes })
@@ -88,7 +91,7 @@ struct VerifyCommand: ParsableCommand {
 
   /// The tree that a manifest is of, if its model is where it was, and what it was.
   private func tree(_ origin: Manifest.Origin) throws -> FileTree? {
-    let model = try ModelSource(path: origin.source.path)
+    let model = try ModelSource(path: origin.source.path, sourceOptions)
     return origin.source.isSame(as: SourceReport(model.directory)) ? try tree(model, origin.options) : nil
   }
 

@@ -10,6 +10,6 @@ struct Zerofs: ParsableCommand {
     version: version,
     subcommands: [
       MountCommand.self, UmountCommand.self, PlanCommand.self, MaterializeCommand.self, VerifyCommand.self,
-      EstimateCommand.self, LayoutsCommand.self, ParameterOrderCommand.self,
+      EstimateCommand.self, LayoutsCommand.self, ParameterOrderCommand.self, ConfigurationCommand.self,
     ])
 }

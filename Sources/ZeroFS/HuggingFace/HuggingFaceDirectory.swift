@@ -1,5 +1,4 @@
 import Bytes
-import FoundationEssentials
 import Glibc
 
 /// A Hugging Face model directory: its configuration and where each tensor is. Opens every shard and reads the headers;
@@ -11,115 +10,78 @@ package struct HuggingFaceDirectory: Sendable {
   package let configurationFile: ConfigurationFile
   /// `config.json`, and the index where there is one.
   package let descriptions: [any StoredFile]
-  /// The safetensors files, by path.
-  package let files: [any StoredFile]
-  private let tensors: [String: Located]
-  private let store: any ModelFiles
-
-  private struct Located {
-    let file: any StoredFile
-    let tensor: SafetensorsHeader.Tensor
-  }
-
-  // Named as in the file.
-  // swift-format-ignore: AlwaysUseLowerCamelCase
-  private struct Index: Decodable { let weight_map: [String: String] }
+  let table: TensorTable
+  let store: any ModelFiles
+  /// What tensors' names begin with, up to the first point.
+  private let firstParts: Set<Substring>
 
   /// The model in the directory `path` on disk.
   ///
+  /// - Parameter followsLinks: out of the directory, too.
   /// - Throws: `SourceError`.
-  package init(path: String) throws { try self.init(try DiskDirectory(path)) }
+  package init(path: String, followsLinks: Bool = false) throws(SourceError) {
+    try self.init(try DiskDirectory(path, followsLinks: followsLinks))
+  }
 
   /// - Throws: `SourceError`.
-  package init(_ store: any ModelFiles) throws {
+  package init(_ store: any ModelFiles) throws(SourceError) {
     path = store.path
     self.store = store
-    func open(_ name: String) throws(SourceError) -> any StoredFile {
-      do { return try store.open(name) } catch {
-        throw .unreadable(path: "\(store.path)/\(name)", why: error.reason)
-      }
+    guard store.holds("config.json") else {
+      throw .noModel(path: store.path, OtherDirectory(store, missing: "config.json: \(errnoMessage(ENOENT))"))
     }
-    let description = try open("config.json")
+    let description = try store.file("config.json")
+    if let kind = ForeignFile(description) { throw .foreignFile(path: description.path, kind) }
     configurationFile = try ConfigurationFile(description)
-
-    let single = "model.safetensors"
-    let index = "model.safetensors.index.json"
-    var tensors: [String: Located] = [:]
-    if store.holds(single) {
-      let file = try open(single)
-      (files, descriptions) = ([file], [description])
-      for (name, tensor) in try SafetensorsHeader(of: file).tensors {
-        tensors[name] = Located(file: file, tensor: tensor)
-      }
-    } else if store.holds(index) {
-      let weightMap: [String: String]
-      let indexFile = try open(index)
-      do {
-        weightMap = try JSONDecoder().decode(
-          Index.self, from: Data(try HuggingFaceDirectory.contents(of: indexFile))
-        ).weight_map
-      } catch let error as SourceError {
-        throw error
-      } catch {
-        throw SourceError.malformedJSON(
-          path: indexFile.path, why: "not a safetensors index (\(decodingProblem(error)))")
-      }
-      var files: [String: any StoredFile] = [:]
-      var headers: [String: [String: SafetensorsHeader.Tensor]] = [:]
-      for (name, shard) in weightMap.sorted(by: { ($0.value, $0.key) < ($1.value, $1.key) }) {
-        guard !shard.hasPrefix("/") && !shard.split(separator: "/").contains("..") else {
-          throw SourceError.shardOutsideDirectory(index: indexFile.path, tensor: name, shard: shard)
-        }
-        let shardPath = path + "/" + shard
-        if files[shard] == nil {
-          guard store.holds(shard) else {
-            throw SourceError.missingShard(path: shardPath, tensor: name)
-          }
-          let file = try open(shard)
-          headers[shard] = try SafetensorsHeader(of: file).tensors
-          files[shard] = file
-        }
-        guard let file = files[shard], let tensor = headers[shard]?[name] else {
-          throw SourceError.notInShard(tensor: name, path: shardPath)
-        }
-        tensors[name] = Located(file: file, tensor: tensor)
-      }
-      self.files = files.sorted { $0.key < $1.key }.map(\.value)
-      descriptions = [description, indexFile]
-    } else {
-      throw SourceError.unreadable(
-        path: path, why: "neither model.safetensors nor model.safetensors.index.json is there")
+    table = try TensorTable(store)
+    descriptions = [description] + (table.indexFile.map { [$0] } ?? [])
+    firstParts = Set(table.tensors.keys.map { $0.prefix { $0 != "." } })
+    // Before anyone makes something for each layer. Families that zerofs doesn't know may share layers.
+    if ConfigurationKeys.of(modelType: configurationFile.modelType) != nil,
+      let layers = configurationFile.layers,
+      layers > layerCount
+    {
+      throw .layers(configured: layers, held: layerCount, path: configurationFile.path)
     }
-    self.tensors = tensors
   }
 
-  /// What else belongs to a model, beside configuration and weights: the tokenizer, the generation settings, code, a licence.
-  ///
-  /// - Throws: `SourceError.unreadable`.
-  package func companions() throws(SourceError) -> [any StoredFile] {
-    let known = Set((descriptions + files).map(name))
-    var companions: [any StoredFile] = []
-    for name in try store.names() where !known.contains(name) && HuggingFaceDirectory.isCompanion(name) {
-      do { companions.append(try store.open(name)) } catch {
-        throw .unreadable(path: "\(path)/\(name)", why: error.reason)
-      }
+  /// The safetensors files, by path.
+  package var files: [any StoredFile] { table.files }
+
+  /// The layers that the names of tensors count; all of their numbers are below.
+  package var layerCount: Int {
+    table.tensors.keys.reduce(0) { count, name in
+      let numbers = name.utf8.split(separator: UInt8(ascii: ".")).lazy.compactMap { Int(Substring($0)) }
+      return max(count, (numbers.first { $0 >= 0 && $0 < 1 << 24 } ?? -1) + 1)
     }
-    return companions
   }
 
-  private static func isCompanion(_ name: String) -> Bool {
-    [".json", ".model", ".tiktoken", ".txt", ".jinja", ".py", ".md"].contains(where: name.hasSuffix)
-      || name.hasPrefix("LICENSE")
+  package var tensorCount: Int { table.tensors.count }
+
+  /// Names of all tensors, as in the files.
+  package var tensorNames: some Collection<String> { table.tensors.keys }
+
+  package func holds(_ name: String) -> Bool { table.tensors[name] != nil }
+
+  /// The name that the files have for a tensor of the whole model: those of a bare base model, as `AutoModel` saves it, lack
+  /// `model.` or `transformer.` in front (transformers `modeling_utils.py`: `base_model_prefix`).
+  package func sourceName(of name: String) -> String {
+    let first = name.prefix { $0 != "." }
+    guard !holds(name), !firstParts.contains(first), first.endIndex != name.endIndex else { return name }
+    let bare = String(name[name.index(after: first.endIndex)...])
+    return holds(bare) ? bare : name
   }
 
-  /// The tensor `name`, which must be there with this shape, as F32, F16 or BF16.
+  /// The tensor `name`, which must be there with this shape, and be floating point.
   package func tensor(_ name: String, shape: [Int]) throws(SourceError) -> TensorExpression {
-    guard let located = tensors[name] else { throw .missingTensor(name: name, directory: path) }
+    guard let located = table.tensors[name] else {
+      throw .missingTensor(name: name, directory: path, missingReason(name))
+    }
     let (file, tensor) = (located.file, located.tensor)
     guard tensor.shape == shape else {
       throw .wrongShape(tensor: name, path: file.path, shape: tensor.shape, expected: shape)
     }
-    guard let dtype = DType(rawValue: tensor.dtype), [.float32, .float16, .bfloat16].contains(dtype) else {
+    guard let dtype = DType(rawValue: tensor.dtype), dtype.isWeight else {
       throw .wrongDType(tensor: name, path: file.path, dtype: tensor.dtype)
     }
     return TensorExpression(source: file, offset: tensor.offset, shape: shape, dtype: dtype)
@@ -127,33 +89,21 @@ package struct HuggingFaceDirectory: Sendable {
 
   /// The tensor `name` in the shape that its file gives it.
   package func tensor(_ name: String) throws(SourceError) -> TensorExpression {
-    try tensor(name, shape: tensors[name]?.tensor.shape ?? [])
+    try tensor(name, shape: table.tensors[name]?.tensor.shape ?? [])
   }
-
-  package func holds(_ name: String) -> Bool { tensors[name] != nil }
-
-  /// The dtype that the model was saved in: as `config.json` says, else that of the first tensor by name, an embedding or
-  /// output layer. `nil` if that isn't F32, F16 or BF16.
-  package var dtype: DType? {
-    if let dtype = configurationFile.dtype { return dtype }
-    let first = tensors.min { $0.key < $1.key }?.value.tensor.dtype
-    return first.flatMap(DType.init(rawValue:)).flatMap {
-      [.float32, .float16, .bfloat16].contains($0) ? $0 : nil
-    }
-  }
-
-  /// What Megatron's model families need of `config.json`.
-  ///
-  /// - Throws: `ModelError.unknownModelType`, `SourceError.malformedJSON`.
-  package var configuration: ModelConfiguration {
-    get throws { try ModelConfiguration(json: configurationFile.contents, path: configurationFile.path) }
-  }
-
-  /// Names of all tensors.
-  package var tensorNames: some Collection<String> { tensors.keys }
 
   /// The file that holds tensor `name`.
-  package func file(of name: String) -> String { tensors[name]?.file.path ?? path }
+  package func file(of name: String) -> String { table.tensors[name]?.file.path ?? path }
+
+  /// `config.json`, read as the model's family reads it; a family that zerofs doesn't know, as Llama.
+  ///
+  /// - Throws: `SourceError.malformedJSON`.
+  package var configuration: ModelConfiguration {
+    get throws(SourceError) {
+      try ModelConfiguration(
+        configurationFile, keys: ConfigurationKeys.of(modelType: configurationFile.modelType) ?? .llama)
+    }
+  }
 
   /// The name of one of the files in the directory.
   package func name(of file: any StoredFile) -> String { file.path.dropping(prefix: path + "/") ?? file.path }
@@ -165,6 +115,24 @@ package struct HuggingFaceDirectory: Sendable {
 
   /// A whole small file of a model.
   package static func contents(of file: any StoredFile) throws(SourceError) -> [UInt8] {
-    do { return try file.contents() } catch { throw .unreadable(path: file.path, why: error.reason) }
+    do { return try file.contents() } catch { throw .unreadable(error) }
+  }
+}
+
+extension HuggingFaceDirectory {
+  /// Why the files may lack a tensor that config.json implies.
+  private func missingReason(_ name: String) -> SourceError.MissingReason {
+    for prefix in ["base_model.model.", "_orig_mod.", "module."]
+    where tensorNames.allSatisfy({ $0.hasPrefix(prefix) }) { return .prefix(prefix) }
+    if tensorNames.contains(where: { $0.contains(".base_layer.") || $0.contains(".lora_A.") }) {
+      return .unmergedAdapter
+    }
+    guard ["lm_head.weight", "embed_out.weight", "output.weight"].contains(name) else { return .unknown }
+    if let architecture = configurationFile.architectures.first,
+      !["ForCausalLM", "LMHeadModel", "ForConditionalGeneration"].contains(where: architecture.hasSuffix)
+    {
+      return .architecture(JSON.excerpt(architecture))
+    }
+    return .untied
   }
 }

@@ -10,36 +10,111 @@ package protocol ModelFiles: Sendable {
   ///
   /// - Throws: `SourceError.unreadable`.
   func names() throws(SourceError) -> [String]
+  /// Whether there is something of that name, be it a link to nothing.
   func holds(_ name: String) -> Bool
   func open(_ name: String) throws(ReadError) -> any StoredFile
+  /// - Throws: `SourceError` for a symbolic link that is not to be followed.
+  func checkLink(_ name: String) throws(SourceError)
 }
 
-/// Files in a directory; symbolic links are followed, as a cache of Hugging Face's needs it.
+extension ModelFiles {
+  package func checkLink(_ name: String) throws(SourceError) {}
+
+  /// Opens a file that the model needs.
+  func file(_ name: String) throws(SourceError) -> any StoredFile {
+    try checkLink(name)
+    do { return try open(name) } catch { throw .unreadable(error) }
+  }
+}
+
+/// Files in a directory. Symbolic links lead to files of the same directory, or of the Hub cache that it is a snapshot of:
+/// `snapshots/REV/x -> ../../blobs/HASH` (huggingface_hub `file_download.py`: `_create_symlink`). Other links would let whoever
+/// made the directory choose files that only its reader may read.
 package struct DiskDirectory: ModelFiles {
   package let path: String
+  private let followsLinks: Bool
 
+  /// - Parameter followsLinks: wherever they lead.
   /// - Throws: `SourceError` where there is no directory.
-  package init(_ path: String) throws(SourceError) {
+  package init(_ path: String, followsLinks: Bool = false) throws(SourceError) {
     var status = stat()
-    guard stat(path, &status) == 0 else { throw .unreadable(path: path, why: errnoMessage(errno)) }
-    guard status.st_mode & S_IFMT == S_IFDIR else { throw .unreadable(path: path, why: "not a directory") }
+    guard stat(path, &status) == 0 else {
+      let code = errno
+      throw code == ENOENT && DiskDirectory.isHubID(path)
+        ? .hubID(path) : .unreadable(.io(path: path, offset: 0, errno: code))
+    }
+    guard status.st_mode & S_IFMT == S_IFDIR else {
+      throw .unreadable(.io(path: path, offset: 0, errno: ENOTDIR))
+    }
     self.path = path
+    self.followsLinks = followsLinks
   }
 
   package func names() throws(SourceError) -> [String] {
-    let names: [String]
-    do { names = try FileManager.default.contentsOfDirectory(atPath: path) } catch {
-      throw .unreadable(path: path, why: "can't be listed (\(error))")
-    }
-    return names.sorted().filter { name in
+    try entries().filter { name in
       var status = stat()
       return stat("\(path)/\(name)", &status) == 0 && status.st_mode & S_IFMT == S_IFREG
     }
   }
 
-  package func holds(_ name: String) -> Bool { access("\(path)/\(name)", F_OK) == 0 }
+  /// Names of everything in the directory, in order.
+  func entries() throws(SourceError) -> [String] {
+    guard let directory = opendir(path) else { throw .unreadable(.io(path: path, offset: 0, errno: errno)) }
+    defer { closedir(directory) }
+    var names: [String] = []
+    while let entry = readdir(directory) {
+      let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
+        pointer.withMemoryRebound(to: CChar.self, capacity: Int(NAME_MAX) + 1) { String(cString: $0) }
+      }
+      if name != "." && name != ".." { names.append(name) }
+    }
+    return names.sorted()
+  }
+
+  package func holds(_ name: String) -> Bool {
+    var status = stat()
+    return lstat("\(path)/\(name)", &status) == 0
+  }
 
   package func open(_ name: String) throws(ReadError) -> any StoredFile {
     try SourceFile(path: "\(path)/\(name)")
+  }
+
+  package func checkLink(_ name: String) throws(SourceError) {
+    let file = "\(path)/\(name)"
+    guard let target = resolved(file) else {
+      let code = errno
+      var status = stat()
+      if code == ENOENT, lstat(file, &status) == 0,
+        let target = try? FileManager.default.destinationOfSymbolicLink(atPath: file)
+      {
+        throw .danglingLink(path: file, target: target)
+      }
+      throw .unreadable(.io(path: file, offset: 0, errno: code))
+    }
+    guard !followsLinks, let directory = resolved(path) else { return }
+    let inside = [directory, DiskDirectory.blobs(of: directory)].compactMap { $0 }
+    guard inside.contains(where: { target.utf8.starts(with: "\($0)/".utf8) }) else {
+      throw .linkLeaves(path: file, target: target)
+    }
+  }
+
+  private func resolved(_ path: String) -> String? {
+    guard let resolved = realpath(path, nil) else { return nil }
+    defer { free(resolved) }
+    return String(cString: resolved)
+  }
+
+  /// `ROOT/blobs` of `ROOT/snapshots/REV`.
+  private static func blobs(of directory: String) -> String? {
+    let parts = directory.utf8.split(separator: UInt8(ascii: "/"))
+    guard parts.count > 2, parts[parts.count - 2].elementsEqual("snapshots".utf8) else { return nil }
+    return "/" + (parts.dropLast(2) + ["blobs".utf8[...]]).map { String($0) ?? "" }.joined(separator: "/")
+  }
+
+  /// `org/name`, as the Hub calls a model.
+  private static func isHubID(_ path: String) -> Bool {
+    let parts = path.split(separator: "/", omittingEmptySubsequences: false)
+    return parts.count == 2 && parts.allSatisfy { !$0.isEmpty && $0.first != "." }
   }
 }

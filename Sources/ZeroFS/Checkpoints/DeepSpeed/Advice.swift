@@ -20,8 +20,8 @@ extension MegatronClient {
 
   var warnings: [String] {
     let c = model.configuration
-    var warnings: [String] = []
-    if let scaling = c.ropeScaling {
+    var warnings = model.sourceWarnings
+    if let scaling = c.rope?.type, scaling != "default" {
       warnings.append(
         "rope_scaling \"\(scaling)\": MDS has plain rotary embeddings only. The weights are right, but without a patch of its "
           + "RotaryEmbedding the model computes other positions than it was trained with, and the loss is higher."

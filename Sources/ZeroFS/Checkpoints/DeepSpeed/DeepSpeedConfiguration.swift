@@ -1,5 +1,4 @@
 import Bytes
-import FoundationEssentials
 import HuggingFace
 import Run
 import Torch
@@ -16,29 +15,14 @@ package struct DeepSpeedConfiguration: Sendable {
   /// `zero_optimization.sub_group_size`, in elements.
   private(set) var subGroupSize = 1_000_000_000
   /// The file's members, as `ds_config` of a checkpoint holds them.
-  private var members: [String: JSONValue] = [:]
-
-  // Names as in the file.
-  // swift-format-ignore: AlwaysUseLowerCamelCase
-  private struct File: Decodable {
-    struct FP16: Decodable {
-      let initial_scale_power: Int?
-      let loss_scale_window: Int?
-    }
-    struct DataTypes: Decodable { let grad_accum_dtype: String? }
-    /// DeepSpeed takes 1e9 for a whole number, too.
-    struct Zero: Decodable { let sub_group_size: Double? }
-    let fp16: FP16?
-    let data_types: DataTypes?
-    let zero_optimization: Zero?
-  }
+  private var members = JSON.Members()
 
   package init() {}
 
   /// What a run of HF Trainer has at least, by transformers' documentation: the clipping of its own arguments.
   package static let ofTrainer = {
     var configuration = DeepSpeedConfiguration()
-    configuration.members["gradient_clipping"] = .string("auto")
+    configuration.members.set("gradient_clipping", .string("auto"))
     return configuration
   }()
 
@@ -49,33 +33,46 @@ package struct DeepSpeedConfiguration: Sendable {
         option: "--deepspeed-config", path: source.name, why: why,
         instead: "the JSON file of the run's --deepspeed_config")
     }
-    let contents = Array(source.text.utf8)
-    let file: File
-    do {
-      file = try JSONDecoder().decode(File.self, from: Data(contents))
-      members = try JSONDecoder().decode([String: JSONValue].self, from: Data(contents))
-    } catch {
-      throw refuse("not a DeepSpeed configuration (\(decodingProblem(error)))")
+    var reader = JSONReader(Array(source.text.utf8))
+    let json: JSON
+    do { json = try reader.document() } catch {
+      throw refuse("not a DeepSpeed configuration: there is \(error)")
     }
-    initialScalePower = file.fp16?.initial_scale_power ?? initialScalePower
-    lossScaleWindow = file.fp16?.loss_scale_window ?? lossScaleWindow
-    accumulatesInFloat32 = file.data_types?.grad_accum_dtype == "fp32"
-    if let size = file.zero_optimization?.sub_group_size {
-      guard size >= 1, let size = Int(exactly: size.rounded()) else {
-        throw refuse("zero_optimization.sub_group_size is \(size)")
+    guard let members = json.members else {
+      throw refuse("not a DeepSpeed configuration, but \(json.excerpt)")
+    }
+    self.members = members
+    // DeepSpeed `runtime/config_utils.py`: `dict_raise_error_on_duplicate_keys`.
+    if let name = reader.duplicates.first {
+      throw refuse("it has \(JSON.excerpt(name)) twice, which DeepSpeed refuses")
+    }
+    func number(_ section: String, _ name: String) throws(RunError) -> Double? {
+      guard let value = self[section]?[name], !value.isNull else { return nil }
+      guard let number = value.number else { throw refuse("\(section).\(name) is \(value.excerpt)") }
+      return number
+    }
+    func count(_ section: String, _ name: String, from least: Int, _ otherwise: Int) throws(RunError) -> Int {
+      guard let number = try number(section, name) else { return otherwise }
+      guard let count = Int(exactly: number), count >= least else {
+        throw refuse("\(section).\(name) is \(number)")
       }
-      subGroupSize = size
+      return count
     }
+    initialScalePower = try count("fp16", "initial_scale_power", from: 0, initialScalePower)
+    lossScaleWindow = try count("fp16", "loss_scale_window", from: 0, lossScaleWindow)
+    // DeepSpeed takes 1e9 for a whole number.
+    subGroupSize = try count("zero_optimization", "sub_group_size", from: 1, subGroupSize)
+    accumulatesInFloat32 = self["data_types"]?["grad_accum_dtype"]?.string == "fp32"
     if let clipping = self["gradient_clipping"], clipping.number == nil, !clipping.isAuto {
       throw refuse("gradient_clipping is neither a number nor \"auto\"")
     }
-    guard (0...62).contains(initialScalePower) else {
+    guard initialScalePower <= 62 else {
       throw refuse("fp16.initial_scale_power is \(initialScalePower)")
     }
   }
 
   /// A member of the file.
-  subscript(name: String) -> JSONValue? { members[name] }
+  subscript(name: String) -> JSON? { members[name] }
 
   /// What the run trains in; `nil` where the file doesn't say.
   ///
@@ -127,13 +124,12 @@ package struct DeepSpeedConfiguration: Sendable {
     case .float16: copy.set("fp16", "enabled", .bool(true))
     default: break
     }
-    return JSONValue.object(copy.members).pickle
+    return JSON.object(copy.members).pickle
   }
 
-  private mutating func set(_ section: String, _ key: String, _ value: JSONValue) {
-    var object: [String: JSONValue] = [:]
-    if case .object(let known)? = members[section] { object = known }
-    object[key] = value
-    members[section] = .object(object)
+  private mutating func set(_ section: String, _ key: String, _ value: JSON) {
+    var object = members[section]?.members ?? JSON.Members()
+    object.set(key, value)
+    members.set(section, .object(object))
   }
 }

@@ -45,7 +45,7 @@ struct Trainer: Sendable {
   /// The optimizer that DeepSpeed makes (DeepSpeed `runtime/engine.py`: `_configure_basic_optimizer`), with `"auto"` as Trainer
   /// fills it in (transformers `integrations/deepspeed.py`: `trainer_config_process`).
   private static func configured(
-    _ optimizer: JSONValue, _ arguments: TrainingArguments, isOffloaded: Bool
+    _ optimizer: JSON, _ arguments: TrainingArguments, isOffloaded: Bool
   ) throws(RunError) -> OptimizerSettings.Adam {
     let (type, parameters) = (optimizer["type"]?.string ?? "", optimizer["params"])
     guard ["adam", "adamw"].contains(type.lowercased()) else {
@@ -78,7 +78,7 @@ struct Trainer: Sendable {
   }
 
   /// A number of the configuration; `nil` where there is none.
-  private static func number(_ value: JSONValue?, _ name: String, auto: Double) throws(RunError) -> Double? {
+  private static func number(_ value: JSON?, _ name: String, auto: Double) throws(RunError) -> Double? {
     guard let value else { return nil }
     if value.isAuto { return auto }
     guard let number = value.number else {
@@ -88,7 +88,7 @@ struct Trainer: Sendable {
   }
 
   /// The rate before the first step (DeepSpeed `runtime/lr_schedules.py`: `get_lr`).
-  private static func initialRate(_ scheduler: JSONValue) throws(RunError) -> Double {
+  private static func initialRate(_ scheduler: JSON) throws(RunError) -> Double {
     let type = scheduler["type"]?.string ?? ""
     switch type {
     case "WarmupLR", "WarmupDecayLR":

@@ -41,7 +41,7 @@ struct TransformersClient: CheckpointClient {
         "\(model.others) tensors of the model directory aren't in --parameter-order, and are left out as transformers leaves "
           + "them out."
       ]
-    return left + stageZeroWarnings(weightsOnly: "load_module_only=True")
+    return model.sourceWarnings + left + stageZeroWarnings(weightsOnly: "load_module_only=True")
   }
 
   /// Trainer's, or the one that `torch.optim.AdamW(model.parameters())` makes.

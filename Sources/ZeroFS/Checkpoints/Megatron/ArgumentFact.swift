@@ -109,7 +109,8 @@ package struct ArgumentFact: Sendable {
         "use_rotary_position_embeddings", "--use-rotary-position-embeddings", true,
         otherwise: "the model has learned positions, which the checkpoint lacks"),
       .init(
-        "rope_theta", "--rotary-position-embeddings-theta", number: Int(table.configuration.ropeTheta),
+        "rope_theta", "--rotary-position-embeddings-theta",
+        number: Int(table.configuration.rope?.theta ?? 10_000),
         otherwise: rotation),
       .init("rotary_percent", "--rotary-percent \(percent)", .float(percent), otherwise: rotation),
     ]

@@ -24,9 +24,13 @@ extension ModelConfiguration {
         "quantization_config (\(quantization))",
         "quantized weights can't be trained on. Dequantize the model first.")
     }
-    guard let theta = Int(exactly: ropeTheta), theta > 0 else {
+    if let factor = rope?.partialRotaryFactor, factor != 1 {
+      throw .init("partial_rotary_factor \(factor)", "this family rotates whole heads.")
+    }
+    let rope = rope ?? RopeParameters()
+    guard let theta = Int(exactly: rope.theta), theta > 0 else {
       throw .init(
-        "rope_theta \(ropeTheta)", "MDS's --rotary-position-embeddings-theta is a whole number, from 1 on.")
+        "rope_theta \(rope.theta)", "MDS's --rotary-position-embeddings-theta is a whole number, from 1 on.")
     }
   }
 }

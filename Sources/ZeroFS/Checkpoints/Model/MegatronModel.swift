@@ -8,6 +8,8 @@ package struct MegatronModel: Sendable {
   package let flavor: MegatronFlavor
   private let masters: Parameter.Masters
   private let directory: HuggingFaceDirectory
+  /// What the model directory says twice, or holds beside the model.
+  let sourceWarnings: [String]
   /// Of the embedding and the output layer, by the name of the tensor, where padding is filled with them.
   private let means: [String: ColumnMean]
 
@@ -35,12 +37,13 @@ package struct MegatronModel: Sendable {
         size: c.vocabSize, divisor: vocabularyDivisor, tp: layout.tp, filling: vocabularyFilling),
       isTied: c.tieWordEmbeddings && !untie)
     (self.masters, self.flavor, self.directory) = (masters, flavor, directory)
+    sourceWarnings = c.warnings + directory.warnings(servedAs: layout.dtype)
     try directory.check(table, isTied: c.tieWordEmbeddings)
     means = vocabularyFilling == .mean ? try MegatronModel.means(table, directory) : [:]
   }
 
   /// Whether the files hold an output layer although the model is tied. It isn't served.
-  var leavesOutOutputLayer: Bool { configuration.tieWordEmbeddings && directory.holds("lm_head.weight") }
+  var leavesOutOutputLayer: Bool { configuration.tieWordEmbeddings && directory.locates("lm_head.weight") }
 
   private static func means(_ table: ParameterTable, _ directory: HuggingFaceDirectory) throws(SourceError)
     -> [String: ColumnMean]
@@ -48,9 +51,10 @@ package struct MegatronModel: Sendable {
     var means: [String: ColumnMean] = [:]
     for module in [MegatronModule.embedding, .outputLayer] {
       for case .vocabulary(.stored(let tensor)) in table.entries(of: module).map(\.sharding)
-      where directory.holds(tensor.name) {
+      where directory.locates(tensor.name) {
         means[tensor.name] = ColumnMean(
-          tensor.view(of: try directory.tensor(tensor.name, shape: tensor.storedShape)))
+          tensor.view(
+            of: try directory.tensor(directory.sourceName(of: tensor.name), shape: tensor.storedShape)))
       }
     }
     return means
@@ -118,12 +122,16 @@ package struct MegatronModel: Sendable {
     switch content {
     case .stored(let tensor):
       // `init` found each tensor and checked its shape.
-      guard let stored = try? directory.tensor(tensor.name, shape: tensor.storedShape) else {
+      guard
+        let stored = try? directory.tensor(directory.sourceName(of: tensor.name), shape: tensor.storedShape)
+      else {
         preconditionFailure("\(tensor.name) is not what it was when the model was planned")
       }
       return tensor.view(of: stored)
     case .constant(let value, let shape):
-      return .filled(value, shape: shape, dtype: directory.dtype ?? .bfloat16)
+
+      // 0 or 1, which every dtype has.
+      return .filled(value, shape: shape, dtype: .bfloat16)
     }
   }
 }
@@ -147,7 +155,7 @@ extension ParameterTable {
             + "Run upstream of before #441 (--flavor upstream), or the ALCF fork (--flavor alcf).")
       }
       try self.init(
-        family, c, splitsAttentionInThirds: flavor.splitsAttentionInThirds, holds: directory.holds)
+        family, c, splitsAttentionInThirds: flavor.splitsAttentionInThirds, holds: directory.locates)
     } catch {
       throw ModelError.unsupported(feature: error.feature, why: error.why, path: file.path)
     }
@@ -160,8 +168,9 @@ extension HuggingFaceDirectory {
     // Some files hold the tied head once more. transformers 4 ties it to the embedding whatever it holds; 5 compares.
     var known: Set<String> = isTied ? ["lm_head.weight"] : []
     for tensor in table.tensors(isTied: isTied) {
-      known.insert(tensor.name)
-      _ = try self.tensor(tensor.name, shape: tensor.storedShape)
+      let name = sourceName(of: tensor.name)
+      known.insert(name)
+      _ = try self.tensor(name, shape: tensor.storedShape)
     }
     // Old checkpoints hold the rotary frequencies, which every implementation computes.
     let foreign = tensorNames.filter { !known.contains($0) && !$0.hasSuffix("rotary_emb.inv_freq") }

@@ -118,12 +118,12 @@ package struct CheckpointPlanner: Sendable {
     return try Checkpoint(model, trainer: trainer, try settings())
   }
 
-  private func layout(_ options: CheckpointOptions, engine: ParallelLayout.Engine) throws(LayoutError)
+  private func layout(_ options: CheckpointOptions, engine: ParallelLayout.Engine) throws
     -> ParallelLayout
   {
     try ParallelLayout(
       tp: options.tp ?? 1, pp: options.pp ?? 1, dp: options.dp ?? 1, sp: options.sp ?? 1,
-      zeroStage: options.zeroStage ?? 1, dtype: options.dtype?.dtype ?? directory.dtype ?? .bfloat16,
+      zeroStage: options.zeroStage ?? 1, dtype: try options.dtype?.dtype ?? directory.dtype() ?? .bfloat16,
       engine: engine)
   }
 

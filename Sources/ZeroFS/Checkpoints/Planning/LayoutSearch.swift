@@ -44,14 +44,15 @@ package struct LayoutSearch: Sendable {
   /// - Throws: `ModelError`, `SourceError` for a model that MDS can't have at all.
   package init(_ directory: HuggingFaceDirectory, _ request: Request) throws {
     let table = try ParameterTable(of: directory)
-    let dtype = request.dtype ?? directory.dtype ?? .bfloat16
+    let dtype = try request.dtype ?? directory.dtype() ?? .bfloat16
     var possible: [Candidate] = []
     var impossible: [(layout: String, why: String)] = []
     for (tp, pp, dp) in LayoutSearch.sizes(request.gpus) {
       for (engine, stage) in LayoutSearch.engines(pp: pp) {
         let name = "tp\(tp)-pp\(pp)-dp\(dp)-zero\(stage)" + (engine == .noPipeline ? "-nopipe" : "")
         do {
-          let layout = try ParallelLayout(tp: tp, pp: pp, dp: dp, zeroStage: stage, dtype: dtype, engine: engine)
+          let layout = try ParallelLayout(
+            tp: tp, pp: pp, dp: dp, zeroStage: stage, dtype: dtype, engine: engine)
           let geometry = try MegatronGeometry(
             table, layout: layout,
             vocabulary: PaddedVocabulary(
@@ -74,7 +75,8 @@ package struct LayoutSearch: Sendable {
     func order(_ candidate: Candidate) -> (Int, Double, Int, Int, Int) {
       let layout = candidate.layout
       return (
-        layout.tp <= request.gpusPerNode ? 0 : 1, candidate.bubble, layout.zeroStage, layout.tp, candidate.memory.total
+        layout.tp <= request.gpusPerNode ? 0 : 1, candidate.bubble, layout.zeroStage, layout.tp,
+        candidate.memory.total
       )
     }
     self.possible = possible.sorted { order($0) < order($1) }

@@ -6,7 +6,10 @@ import HuggingFace
 /// `estimate_zero3_model_states_mem_needs_all_live`, which need the model itself in memory).
 package struct MemoryEstimate: Sendable {
   /// The class that transformers loads the model as: `AutoModel` has no output layer.
-  package enum Loading: String, Sendable, CaseIterable { case autoModel = "AutoModel", causalLM = "AutoModelForCausalLM" }
+  package enum Loading: String, Sendable, CaseIterable {
+    case autoModel = "AutoModel"
+    case causalLM = "AutoModelForCausalLM"
+  }
 
   /// A line of the table.
   package struct Line: Sendable, Equatable {
@@ -82,8 +85,11 @@ package struct MemoryEstimate: Sendable {
       line("cpu ", "cpu ", zeroInit: false, cpu: total * max(copies, 18 * perNode), gpu: layer),
       line("none", "cpu ", zeroInit: true, cpu: total * 16 * perNode, gpu: layer + Int(2 * total / gpus)),
       line(
-        "none", "cpu ", zeroInit: false, cpu: total * max(copies, 16 * perNode), gpu: layer + Int(2 * total / gpus)),
-      line("none", "none", zeroInit: true, cpu: Double(layer) * Double(gpusPerNode), gpu: layer + Int(18 * total / gpus)),
+        "none", "cpu ", zeroInit: false, cpu: total * max(copies, 16 * perNode),
+        gpu: layer + Int(2 * total / gpus)),
+      line(
+        "none", "none", zeroInit: true, cpu: Double(layer) * Double(gpusPerNode),
+        gpu: layer + Int(18 * total / gpus)),
       line("none", "none", zeroInit: false, cpu: total * copies, gpu: layer + Int(18 * total / gpus)),
     ]
   }

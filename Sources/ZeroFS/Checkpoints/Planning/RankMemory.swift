@@ -1,4 +1,5 @@
 import Bytes
+import HuggingFace
 
 /// What one rank of a run needs in memory, in bytes, part by part.
 package struct RankMemory: Sendable, Equatable {
@@ -39,7 +40,8 @@ package struct RankMemory: Sendable, Equatable {
   ///   - layers: transformer layers of its stage.
   ///   - microBatches: those whose activations the stage holds at once.
   init(
-    elements: Int, layers: Int, microBatches: Int, layout: ParallelLayout, hiddenSize: Int, heads: Int, batch: Batch
+    elements: Int, layers: Int, microBatches: Int, layout: ParallelLayout, hiddenSize: Int, heads: Int,
+    batch: Batch
   ) {
     let (ranks, width) = (layout.zeroRanks, layout.dtype.size)
     func share(_ bytes: Int, from stage: Int) -> Int { layout.zeroStage >= stage ? bytes / ranks : bytes }
@@ -52,7 +54,8 @@ package struct RankMemory: Sendable, Equatable {
     moments = share(elements * 8, from: 1)
     buffers = layout.zeroStage == 0 ? 0 : 2 * min(RankMemory.bucketElements, elements) * width
     activations =
-      RankMemory.activations(batch, hiddenSize: hiddenSize, heads: heads, tp: layout.tp, layers: layers) * microBatches
+      RankMemory.activations(batch, hiddenSize: hiddenSize, heads: heads, tp: layout.tp, layers: layers)
+      * microBatches
   }
 
   /// Of one micro-batch in a stage (Korthikanti et al., "Reducing Activation Recomputation in Large Transformer Models", 2022,

@@ -13,6 +13,8 @@ package struct HuggingFaceModel: Sendable {
   let stateDict: [(name: String, tensor: TensorExpression)]
   /// Tensors of the source that the module has no place for.
   let others: Int
+  /// What the model directory says twice, or holds beside the model.
+  let sourceWarnings: [String]
 
   /// - Parameter order: `nil` for that of the model's family.
   /// - Throws: `LayoutError` for a model that is cut into pieces, `ModelError` where the order isn't known, `SourceError` for
@@ -46,6 +48,7 @@ package struct HuggingFaceModel: Sendable {
     }
     (self.layout, self.order, self.others) = (layout, order, others.count)
     configurationFile = directory.configurationFile
+    sourceWarnings = configurationFile.warnings + directory.warnings(servedAs: layout.dtype)
   }
 
   /// Old checkpoints hold what every implementation computes: rotary frequencies, and GPT-2's causal masks.

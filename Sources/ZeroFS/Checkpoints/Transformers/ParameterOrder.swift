@@ -101,7 +101,7 @@ package struct ParameterOrder: Sendable {
     guard let family = ModelFamily(modelType: file.modelType) else {
       throw ModelError.noParameterOrder(file.modelType, path: file.path)
     }
-    guard let layers = file.layers, layers > 0 && layers < 1 << 24 else {
+    guard let layers = file.layers, layers > 0 else {
       throw SourceError.malformedJSON(path: file.path, why: "no number of layers")
     }
     let modules = family.modules(layers: layers).filter { $0.role != .outputLayer }
@@ -132,13 +132,5 @@ extension ModelFamily.Module {
 }
 
 extension HuggingFaceDirectory {
-  /// The name of the file's tensor for a name of the module: files of a bare base model lack its prefix, `transformer.` or
-  /// `model.` (transformers `modeling_utils.py`: `base_model_prefix`).
-  func sourceName(of name: String) -> String {
-    guard !holds(name), let dot = name.firstIndex(of: ".") else { return name }
-    let bare = String(name[name.index(after: dot)...])
-    return holds(bare) ? bare : name
-  }
-
-  fileprivate func locates(_ name: String) -> Bool { holds(sourceName(of: name)) }
+  func locates(_ name: String) -> Bool { holds(sourceName(of: name)) }
 }

@@ -11,7 +11,7 @@ extension ModelFamily {
     head: [Module("model.norm", .finalNorm), Module("lm_head", .outputLayer)],
     architecture: { c throws(Refusal) in
       try c.requireSiLU()
-      return Architecture(epsilon: c.rmsNormEps)
+      return Architecture(epsilon: c.normEps)
     })
 
   /// The modules of a Llama layer, which many families share.

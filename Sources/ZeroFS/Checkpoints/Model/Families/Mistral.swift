@@ -10,6 +10,6 @@ extension ModelFamily {
     architecture: { c throws(Refusal) in
       try c.requireSiLU()
       try c.requireFullAttention()
-      return Architecture(epsilon: c.rmsNormEps)
+      return Architecture(epsilon: c.normEps)
     })
 }
