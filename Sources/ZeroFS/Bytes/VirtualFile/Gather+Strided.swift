@@ -108,7 +108,9 @@ extension Gather {
 
   mutating func append(_ interleaved: Interleaved, _ bytes: Range<Int>) throws(ReadError) {
     let size = interleaved.dtype.size
-    guard interleaved.children.allSatisfy({ $0.isReadByRow && $0.width * size >= Gather.minRow }) else {
+    let isReadByRow = interleaved.children.allSatisfy { $0.isReadByRow && $0.width * size >= Gather.minRow }
+    // Of a row or two each child has a piece or two, and the rest of a long row isn't wanted.
+    if !isReadByRow && bytes.count > 2 * interleaved.rowElements * size {
       return try appendBlocks(interleaved, bytes)
     }
     try interleaved.forEachPiece(of: bytes, unit: size) { (child, part) throws(ReadError) in
