@@ -7,7 +7,7 @@ import Testing
   private static let maxDepth = 6
 
   /// Any composition has the elements of the same operations on arrays, and any window of the bytes is that of the whole.
-  @Test(arguments: 1...400 as ClosedRange<UInt64>)
+  @Test(arguments: 1...1000 as ClosedRange<UInt64>)
   func compositions(seed: UInt64) throws {
     var random = RandomTensors(seed: seed)
     let (tensor, expected) = random.tensor(
@@ -30,7 +30,20 @@ import Testing
     }
   }
 
-  /// The test above can fail: of operands that are swapped the bytes differ.
+  /// The random ones get everywhere: to columns side by side, to strides within rows, to what two strides can't reach.
+  @Test func everyKindOccurs() {
+    var (interleaved, strided, nested) = (0, 0, 0)
+    for seed in 1...300 as ClosedRange<UInt64> {
+      var random = RandomTensors(seed: seed)
+      let extents = random.tensor(depth: AlgebraTests.maxDepth).tensor.extents
+      if extents.contains(where: { if case .interleaved = $0 { true } else { false } }) { interleaved += 1 }
+      if extents.contains(where: { $0.runs.contains { $0.elementStride != 1 } }) { strided += 1 }
+      if extents.contains(where: { $0.runs.contains { $0.source is VirtualFileSource } }) { nested += 1 }
+    }
+    #expect(min(interleaved, strided, nested) > 30, "\(interleaved), \(strided), \(nested)")
+  }
+
+  /// The first test can fail: of operands that are swapped the bytes differ.
   @Test func swappedOperands() throws {
     var random = RandomTensors(seed: 1)
     let (a, expectedA) = random.leaf([3, 5], .bfloat16)

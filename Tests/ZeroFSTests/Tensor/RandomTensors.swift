@@ -12,9 +12,13 @@ struct RandomTensors {
 
   private mutating func int(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &generator) }
 
+  /// Mostly most of them, so that something is left after some operations.
   private mutating func range(_ count: Int) -> Range<Int> {
-    let lower = int(0...count)
-    return lower..<int(lower...count)
+    if int(0...7) == 0 {
+      let lower = int(0...count)
+      return lower..<int(lower...count)
+    }
+    return int(0...(count / 4))..<int((count - count / 4)...count)
   }
 
   private mutating func cuts(_ count: Int, _ parts: Int) -> [Range<Int>] {
@@ -29,11 +33,14 @@ struct RandomTensors {
 
   // MARK: leaves
 
-  mutating func shape() -> [Int] {
-    switch int(0...9) {
+  /// Of numbers with many divisors.
+  private mutating func shape() -> [Int] {
+    let sizes = [1, 2, 3, 4, 6, 8, 12]
+    func size(_ random: inout RandomTensors) -> Int { sizes[random.int(0...(sizes.count - 1))] }
+    return switch int(0...9) {
     case 0: [int(0...40)]
     case 1: [int(1...4), int(1...4), int(1...4)]
-    default: [int(1...9), int(1...12)]
+    default: [size(&self), size(&self) * int(1...2)]
     }
   }
 
@@ -91,26 +98,30 @@ struct RandomTensors {
     return pair
   }
 
+  /// With two dimensions, often others than before: rows of a part of a row, or of several.
   private mutating func matrix(_ pair: Pair) -> Pair {
     let count = pair.dense.elements.count
-    if pair.dense.shape.count == 2 && int(0...2) > 0 { return pair }
+    if pair.dense.shape.count == 2 && int(0...2) == 0 { return pair }
     let divisors = (1...max(count, 1)).filter { max(count, 1).isMultiple(of: $0) }
-    let rows = divisors[int(0...(divisors.count - 1))]
-    let shape = count == 0 ? [0, 3] : [rows, count / rows]
+    let cols = pair.dense.shape.last ?? 1
+    let related = divisors.filter { $0.isMultiple(of: cols) || cols.isMultiple(of: $0) }
+    let choice = related.isEmpty || int(0...2) == 0 ? divisors : related
+    let width = choice[int(0...(choice.count - 1))]
+    let shape = count == 0 ? [0, 3] : [count / width, width]
     return note(".reshaped(\(shape))", (pair.tensor.reshaped(shape), pair.dense.reshaped(shape)))
   }
 
   private mutating func operated(_ pair: Pair) -> Pair {
-    switch int(0...11) {
+    switch int(0...13) {
     case 0:
       let range = range(pair.dense.shape[0])
       return note(".rows(\(range))", (pair.tensor.rows(range), pair.dense.rows(Array(range))))
     case 1: return strided(int(0...1) == 0 ? matrix(pair) : pair)
-    case 2:
+    case 2, 10:
       let pair = matrix(pair)
       let range = range(pair.dense.shape[1])
       return note(".columns(\(range))", (pair.tensor.columns(range), pair.dense.columns(range)))
-    case 3:
+    case 3, 11:
       let pair = matrix(pair)
       return note(".transposed()", (pair.tensor.transposed(), pair.dense.transposed()))
     case 4: return matrix(pair)

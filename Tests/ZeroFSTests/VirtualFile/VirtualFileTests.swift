@@ -73,4 +73,44 @@ import Testing
     let short = VirtualFile(MemorySource([1, 2]).tensor([4], .uint8).extents)
     #expect(throws: ReadError.endOfFile(path: "memory", offset: 0)) { try short.bytes() }
   }
+
+  /// However a source is reached, a window notices that it changed.
+  @Test func failuresThroughExpressions() throws {
+    let (a, b) = (
+      MemorySource([UInt8](repeating: 7, count: 4800)), MemorySource([UInt8](repeating: 8, count: 4800))
+    )
+    let (left, right) = (a.tensor([4, 600], .bfloat16), b.tensor([4, 600], .bfloat16))
+    let both = TensorExpression.concatenatingColumns([left, right])
+    let expressions = [
+      left.transposed(), left.transposed().cast(to: .float32), both, both.cast(to: .float32),
+      .concatenatingColumns([right.columns(0..<5), left.columns(0..<5), right.columns(0..<5)]),
+      // Columns that lie across the children, by way of the bytes of an inner expression.
+      both.reshaped([3, 1600]).columns(100..<1500),
+      both.reshaped([3, 1600]).columns(100..<1500).transposed(),
+      left.cast(to: .float16).cast(to: .bfloat16),
+    ]
+    let changed = ReadError.sourceChanged(path: "memory", what: "was changed")
+    for (index, expression) in expressions.enumerated() {
+      let file = VirtualFile(expression.extents)
+      a.fail(nil)
+      #expect(try file.bytes(0..<file.count).count == file.count)
+      a.fail(changed)
+      #expect(throws: changed, "\(index)") { try file.bytes(0..<file.count) }
+    }
+  }
+
+  /// Zeros beside weights aren't weights, row by row.
+  @Test func tensorRanges() {
+    let matrix = VirtualFileTests.source.tensor([3, 10], .bfloat16)
+    let file = VirtualFile(
+      [.literal([1, 2, 3])]
+        + TensorExpression.concatenatingColumns([matrix, .zeros([3, 5], .bfloat16)]).extents + [
+          .zeros(count: 4)
+        ]
+        + TensorExpression.concatenatingColumns([matrix.columns(5..<9), matrix.columns(0..<1)]).extents)
+    #expect(file.tensorRanges(in: 0..<file.count) == [3..<23, 33..<53, 63..<83, 97..<127])
+    #expect(file.tensorRanges(in: 10..<40) == [10..<23, 33..<40])
+    #expect(file.tensorRanges(in: 24..<33) == [])
+    #expect(file.dataBytes == file.count)
+  }
 }

@@ -44,6 +44,7 @@ extension [ElementExtent] {
   /// The elements `range`.
   func sliced(_ range: Range<Int>) -> [ElementExtent] {
     var result: [ElementExtent] = []
+    if range.isEmpty { return result }
     var start = 0
     for extent in self {
       if start >= range.upperBound { break }

@@ -149,7 +149,7 @@ extension ElementExtent {
     -> ElementExtent
   {
     switch self {
-    case .zeros(let count): return .filled(zero, count: count, dtype)
+    case .zeros(let count): return zero.bitPattern == 0 ? self : .filled(zero, count: count, dtype)
     case .run(let run):
       if let cast = change(run.cast) { return .run(run.with(cast)) }
       return .run(.over([self], next))

@@ -19,6 +19,7 @@ package struct TensorRun: Sendable {
     source: any ByteSource, offset: Int, rowElements: Int, rowStride: Int, elementStride: Int = 1,
     window: Range<Int>, cast: Cast
   ) {
+    precondition(!window.isEmpty)
     let size = cast.source.size
     let row = window.lowerBound / rowElements
     var offset = offset + row * rowStride * size

@@ -108,7 +108,9 @@ extension Gather {
 
   mutating func append(_ interleaved: Interleaved, _ bytes: Range<Int>) throws(ReadError) {
     let size = interleaved.dtype.size
-    guard interleaved.children.allSatisfy({ $0.isReadByRow && $0.width * size >= Gather.minRow }) else {
+    let isReadByRow = interleaved.children.allSatisfy { $0.isReadByRow && $0.width * size >= Gather.minRow }
+    // Of a row or two each child has a piece or two, and the rest of a long row isn't wanted.
+    if !isReadByRow && bytes.count > 2 * interleaved.rowElements * size {
       return try appendBlocks(interleaved, bytes)
     }
     try interleaved.forEachPiece(of: bytes, unit: size) { (child, part) throws(ReadError) in
@@ -134,9 +136,8 @@ extension Gather {
     let size = interleaved.dtype.size
     let rowBytes = interleaved.rowElements * size
     // In bytes of all rows.
-    let lower = interleaved.window.lowerBound * size + bytes.lowerBound
-    let upper = interleaved.window.lowerBound * size + bytes.upperBound
-    let rows = (lower / rowBytes)..<((upper - 1) / rowBytes + 1)
+    let window = bytes.relative(to: -interleaved.window.lowerBound * size)
+    let rows = (window.lowerBound / rowBytes)..<((window.upperBound - 1) / rowBytes + 1)
     let output = reserve(bytes.count)
     let blockRows = min(max(1, Gather.maxBlock / rowBytes), rows.count)
     let widest = interleaved.children.reduce(0) { max($0, $1.width) } * size
@@ -154,17 +155,19 @@ extension Gather {
         for source in gather.sources { note(source) }
         for row in first..<end {
           let place = (row * rowBytes + start)..<(row * rowBytes + start + width)
-          let part = place.clamped(to: lower..<upper)
+          let part = place.clamped(to: window)
           if part.isEmpty { continue }
           let from = (row - first) * width + part.lowerBound - place.lowerBound
-          UnsafeMutableRawBufferPointer(
-            rebasing: output[(part.lowerBound - lower)..<(part.upperBound - lower)]
-          )
-          .copyMemory(from: UnsafeRawBufferPointer(rebasing: block[from..<(from + part.count)]))
+          UnsafeMutableRawBufferPointer(rebasing: output[part.relative(to: window.lowerBound)])
+            .copyMemory(from: UnsafeRawBufferPointer(rebasing: block[from..<(from + part.count)]))
         }
         start += width
       }
     }
     append(output)
   }
+}
+
+extension Range<Int> {
+  fileprivate func relative(to start: Int) -> Range<Int> { (lowerBound - start)..<(upperBound - start) }
 }
