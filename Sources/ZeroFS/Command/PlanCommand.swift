@@ -18,6 +18,9 @@ struct PlanCommand: ParsableCommand {
   @OptionGroup
   var sourceOptions: SourceOptions
 
+  @Flag(help: "Every file in a line of its own.")
+  var files = false
+
   @Flag(help: "Print JSON.")
   var json = false
 
@@ -29,7 +32,7 @@ struct PlanCommand: ParsableCommand {
       if json {
         print(report.json)
       } else {
-        print(report.text)
+        print(files ? report.textOfAllFiles : report.text)
         warn(report.warnings)
       }
     }

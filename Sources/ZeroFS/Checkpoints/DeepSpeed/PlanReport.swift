@@ -67,22 +67,35 @@ package struct PlanReport: Encodable, Sendable {
 
   package var json: String { reportJSON(self) }
 
+  /// For people: files of one kind in a line.
   package var text: String {
-    var lines = [
-      modelLine,
-      "TP \(layout.tp) × PP \(layout.pp) × DP \(layout.dp)\(layout.sp > 1 ? " × SP \(layout.sp)" : "") = \(layout.worldSize) ranks, ZeRO \(layout.zeroStage), "
-        + "\(layout.dtype), \(layout.engine) engine",
-      "",
-    ]
-    let width = files.map { "\($0.size)".count }.max() ?? 0
-    lines += files.map { Self.right("\($0.size)", width) + "  " + $0.path }
-    lines += ["", "\(files.count) files, \(totalBytes.bytesText); bytes per rank:"]
-    for rank in ranks {
-      lines.append(
-        "  mp_rank \(rank.mpRank) (tp \(rank.tp), pp \(rank.pp)): model states \(rank.modelStates.bytesText), "
-          + "optimizer states \(rank.optimizerStates.bytesText) on each of \(layout.dp * layout.sp)")
+    text(files: FoldedFiles.fold(files.map { ($0.path, $0.size) }).map { ($0.size, $0.text) })
+  }
+
+  /// Likewise, with every file.
+  package var textOfAllFiles: String { text(files: files.map { ("\($0.size)", $0.path) }) }
+
+  private func text(files lines: [(size: String, name: String)]) -> String {
+    let width = lines.map(\.size.count).max() ?? 0
+    let sizes = "TP \(layout.tp) × PP \(layout.pp) × DP \(layout.dp)" + (layout.sp > 1 ? " × SP \(layout.sp)" : "")
+    return
+      ([
+        modelLine,
+        "\(sizes) = \(layout.worldSize) ranks, ZeRO \(layout.zeroStage), \(layout.dtype), \(layout.engine) engine", "",
+      ] + lines.map { Self.right($0.size, width) + "  " + $0.name }
+      + ["", "\(files.count) files, \(totalBytes.bytesText)"] + rankLines + loading).joined(separator: "\n")
+  }
+
+  /// What a rank reads, from the least to the most.
+  private var rankLines: [String] {
+    func range(_ bytes: [Int]) -> String {
+      guard let least = bytes.min(), let most = bytes.max() else { return "nothing" }
+      return least == most ? most.bytesText : "\(least.bytesText) to \(most.bytesText)"
     }
-    return (lines + loading).joined(separator: "\n")
+    return [
+      "each rank reads model states of \(range(ranks.map(\.modelStates))), optimizer states of "
+        + range(ranks.map(\.optimizerStates))
+    ]
   }
 
   private var modelLine: String {
