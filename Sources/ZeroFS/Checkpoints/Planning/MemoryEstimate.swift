@@ -38,7 +38,7 @@ package struct MemoryEstimate: Sendable {
   package init(_ directory: HuggingFaceDirectory, _ loading: Loading, nodes: Int, gpusPerNode: Int) {
     var modules: [Substring: Int] = [:]
     let isTied = ParameterOrder.isTied(directory)
-    for name in directory.tensorNames where !HuggingFaceModel.isComputed(name) {
+    for name in directory.tensorNames where !ModelFamily.isComputed(name) {
       // Tensors of integers are no parameters.
       guard let count = (try? directory.tensor(name))?.count else { continue }
       let isHead = ParameterOrder.isOutputLayer(name)
