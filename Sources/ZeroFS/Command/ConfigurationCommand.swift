@@ -1,5 +1,6 @@
 import ArgumentParser
 import Bytes
+import Checkpoints
 import HuggingFace
 
 /// `zerofs configuration`: how a config.json is read, for whoever compares that with transformers.
