@@ -1,5 +1,6 @@
 import ArgumentParser
 import Bytes
+import Checkpoints
 import HuggingFace
 
 /// `zerofs configuration`: how a config.json is read, for whoever compares that with transformers.
@@ -20,7 +21,7 @@ struct ConfigurationCommand: ParsableCommand {
       let file: any StoredFile
       do { file = try SourceFile(path: path) } catch { throw SourceError.unreadable(error) }
       let configuration = try ConfigurationFile(file)
-      guard let keys = ConfigurationKeys.of(modelType: configuration.modelType) else {
+      guard let keys = ModelFamily.keys(of: configuration.modelType) else {
         return reportLine(["unknown": configuration.modelType])
       }
       let dtype: String

@@ -44,7 +44,7 @@ struct EstimateCommand: ParsableCommand {
   func run() throws {
     try reporting {
       let model = try ModelSource(path: directory, sourceOptions)
-      let estimate = MemoryEstimate(model.directory, loading, nodes: nodes, gpusPerNode: gpusPerNode)
+      let estimate = try MemoryEstimate(model.directory, loading, nodes: nodes, gpusPerNode: gpusPerNode)
       for stage in [2, 3] where zeroStage ?? stage == stage { print(estimate.text(stage: stage)) }
     }
   }

@@ -14,6 +14,7 @@ package struct HuggingFaceDirectory: Sendable {
   let store: any ModelFiles
   /// What tensors' names begin with, up to the first point.
   private let firstParts: Set<Substring>
+  let equality = TensorEquality()
 
   /// The model in the directory `path` on disk.
   ///
@@ -36,11 +37,12 @@ package struct HuggingFaceDirectory: Sendable {
     table = try TensorTable(store)
     descriptions = [description] + (table.indexFile.map { [$0] } ?? [])
     firstParts = Set(table.tensors.keys.map { $0.prefix { $0 != "." } })
-    // Before anyone makes something for each layer. Families that zerofs doesn't know may share layers.
-    if ConfigurationKeys.of(modelType: configurationFile.modelType) != nil,
-      let layers = configurationFile.layers,
-      layers > layerCount
-    {
+  }
+
+  /// - Throws: `SourceError.layers` where `config.json` says more layers than there are tensors for: before anyone makes
+  ///   something for each.
+  package func requireLayers() throws(SourceError) {
+    if let layers = configurationFile.layers, layers > layerCount {
       throw .layers(configured: layers, held: layerCount, path: configurationFile.path)
     }
   }
@@ -94,16 +96,6 @@ package struct HuggingFaceDirectory: Sendable {
 
   /// The file that holds tensor `name`.
   package func file(of name: String) -> String { table.tensors[name]?.file.path ?? path }
-
-  /// `config.json`, read as the model's family reads it; a family that zerofs doesn't know, as Llama.
-  ///
-  /// - Throws: `SourceError.malformedJSON`.
-  package var configuration: ModelConfiguration {
-    get throws(SourceError) {
-      try ModelConfiguration(
-        configurationFile, keys: ConfigurationKeys.of(modelType: configurationFile.modelType) ?? .llama)
-    }
-  }
 
   /// The name of one of the files in the directory.
   package func name(of file: any StoredFile) -> String { file.path.dropping(prefix: path + "/") ?? file.path }

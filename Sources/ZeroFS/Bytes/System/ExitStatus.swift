@@ -17,6 +17,8 @@ package enum ExitStatus: Int32, Sendable, CaseIterable {
   case diskFull = 12
   /// `verify` found a difference.
   case differs = 13
+  /// zerofs doesn't know the model's family, whether or not MDS can express it.
+  case family = 14
 }
 
 /// An error that a user may see: one line (what, where, why, what to do) and the program's exit status.

@@ -20,30 +20,7 @@ extension MegatronClient {
 
   var warnings: [String] {
     let c = model.configuration
-    var warnings = model.sourceWarnings
-    if let scaling = c.rope?.type, scaling != "default" {
-      warnings.append(
-        "rope_scaling \"\(scaling)\": MDS has plain rotary embeddings only. The weights are right, but without a patch of its "
-          + "RotaryEmbedding the model computes other positions than it was trained with, and the loss is higher."
-      )
-    }
-    if model.leavesOutOutputLayer {
-      warnings.append(
-        "lm_head.weight is in the files although config.json ties it to the embedding: the embedding is served for both. "
-          + "transformers 5 keeps the two apart where they differ; if they do, set tie_word_embeddings to false in a copy of "
-          + "config.json.")
-    }
-    let padding = model.vocabulary.padded - model.vocabulary.size
-    if padding > 0 {
-      let effect =
-        model.vocabulary.filling == .zero
-        ? "Rows of zeros give logits of 0, each adding exp(0) to the softmax's sum: the loss is a little higher than "
-          + "transformers' until training pushes them down."
-        : "Each has the mean row's logit, which adds to the softmax's sum: the loss is a little higher than transformers'."
-      warnings.append(
-        "vocabulary: \(model.vocabulary.size) rows, padded with \(padding) to \(model.vocabulary.padded) at TP \(layout.tp). "
-          + effect)
-    }
+    var warnings = model.warnings(run)
     if c.keyValueHeads == layout.tp && c.heads > c.keyValueHeads {
       warnings.append(
         "one key-value head on each tensor-parallel rank: MDS runs this with flash attention only "

@@ -17,7 +17,7 @@ struct MegatronClient: CheckpointClient {
     options.makeVocabSizeDivisibleBy = model.vocabulary.divisor
     options.vocabPadding = model.vocabulary.filling
     // The option exists for models with tied embeddings only.
-    options.untieEmbeddingsAndOutputWeights = model.configuration.tieWordEmbeddings ? !model.isTied : nil
+    options.untieEmbeddingsAndOutputWeights = model.table.isTied ? !model.isTied : nil
     options.universalCheckpoint = isUniversal
     return LayoutName(options)
   }

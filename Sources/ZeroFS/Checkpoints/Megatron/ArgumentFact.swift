@@ -11,9 +11,15 @@ package struct ArgumentFact: Sendable {
   let value: ArgumentValue
   /// What goes wrong with another value.
   let otherwise: String
+  /// Other arguments that come to the same.
+  private let alternative: [String: ArgumentValue]
 
-  init(_ name: String, _ flag: String, _ value: ArgumentValue, otherwise: String) {
+  init(
+    _ name: String, _ flag: String, _ value: ArgumentValue, otherwise: String,
+    alternative: [String: ArgumentValue] = [:]
+  ) {
     (self.name, self.flag, self.value, self.otherwise) = (name, flag, value, otherwise)
+    self.alternative = alternative
   }
 
   /// A flag with a number behind it.
@@ -26,8 +32,14 @@ package struct ArgumentFact: Sendable {
     self.init(name, value == on ? flag : "no \(flag)", .bool(value), otherwise: otherwise)
   }
 
+  /// Whether the run comes to the same by other arguments.
+  func isMetOtherwise(_ arguments: MegatronArguments) -> Bool {
+    !alternative.isEmpty && alternative.allSatisfy { arguments[$0.key] ?? .none == $0.value }
+  }
+
   /// - Throws: `RunError.contradiction` where the run has another value.
   func check(_ arguments: MegatronArguments) throws(RunError) {
+    if isMetOtherwise(arguments) { return }
     let given = arguments[name] ?? .none
     if given == value { return }
     if let a = given.asDouble, let b = value.asDouble, a == b { return }
@@ -71,7 +83,7 @@ package struct ArgumentFact: Sendable {
   private static func architecture(_ table: ParameterTable) -> [ArgumentFact] {
     let architecture = table.architecture
     let norm = architecture.normalization
-    return positions(table) + [
+    return positions(table) + activation(architecture.activation) + [
       .init(
         "normalization", "--normalization \(norm.rawValue)", .string(norm.rawValue),
         otherwise: norm == .rmsNorm
@@ -84,7 +96,6 @@ package struct ArgumentFact: Sendable {
       .init(
         "apply_residual_connection_post_layernorm", "--apply-residual-connection-post-layernorm", false,
         otherwise: "residuals are taken elsewhere than in training"),
-      .init("swiglu", "--swiglu", architecture.activation == .swiGLU, otherwise: shapes),
       .init(
         "add_bias_linear", "--disable-bias-linear", table.hasLinearBias, on: false,
         otherwise: table.hasLinearBias
@@ -93,8 +104,34 @@ package struct ArgumentFact: Sendable {
     ]
   }
 
+  /// MDS `megatron/model/transformer.py`: `ParallelMLP.__init__`, in its order.
+  private static func activation(_ activation: Architecture.Activation) -> [ArgumentFact] {
+    let other = "the MLP computes another activation than the model was trained with"
+    func isOn(_ name: String, _ flag: String, _ on: Architecture.Activation) -> ArgumentFact {
+      .init(
+        name, flag, activation == on, otherwise: on == .swiGLU || activation == .swiGLU ? shapes : other)
+    }
+    var facts = [
+      isOn("swiglu", "--swiglu", .swiGLU), isOn("squared_relu", "--squared-relu", .squaredReLU),
+    ]
+    switch activation {
+    case .geluTanh:
+      // The fused kernel has the same approximation.
+      facts.append(
+        .init(
+          "openai_gelu", "--openai-gelu", .bool(true), otherwise: other,
+          alternative: ["openai_gelu": .bool(false), "onnx_safe": .none, "bias_gelu_fusion": .bool(true)]))
+    case .gelu:
+      facts.append(isOn("openai_gelu", "--openai-gelu", .geluTanh))
+      facts.append(
+        .init("bias_gelu_fusion", "--no-bias-gelu-fusion", false, on: false, otherwise: other))
+    case .swiGLU, .squaredReLU: facts.append(isOn("openai_gelu", "--openai-gelu", .geluTanh))
+    }
+    return facts
+  }
+
   private static func positions(_ table: ParameterTable) -> [ArgumentFact] {
-    guard case .rotary(let percent) = table.architecture.positions else {
+    guard case .rotary(let theta, let percent) = table.architecture.positions else {
       return [
         .init(
           "use_rotary_position_embeddings", "--use-rotary-position-embeddings", false,
@@ -109,8 +146,7 @@ package struct ArgumentFact: Sendable {
         "use_rotary_position_embeddings", "--use-rotary-position-embeddings", true,
         otherwise: "the model has learned positions, which the checkpoint lacks"),
       .init(
-        "rope_theta", "--rotary-position-embeddings-theta",
-        number: Int(table.configuration.rope?.theta ?? 10_000),
+        "rope_theta", "--rotary-position-embeddings-theta", number: theta,
         otherwise: rotation),
       .init("rotary_percent", "--rotary-percent \(percent)", .float(percent), otherwise: rotation),
     ]

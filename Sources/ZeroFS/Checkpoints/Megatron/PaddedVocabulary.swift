@@ -1,12 +1,13 @@
-import Bytes
-
-/// Embedding rows behind the model's own: Megatron pads the vocabulary so that it splits evenly over tensor-parallel ranks
+/// Embedding rows behind the model's own: those of tokens that the run's tokenizer has and the model hasn't, and those with
+/// which Megatron pads the vocabulary so that it splits evenly over tensor-parallel ranks
 /// (`megatron/tokenizer/tokenizer.py`: `_vocab_size_with_padding`).
 package struct PaddedVocabulary: Sendable {
   /// What the rows hold. MDS itself initialises them at random; its converter fills them with the mean row.
   package enum Filling: String, Codable, Sendable, CaseIterable { case zero, mean }
 
-  /// Rows of the model.
+  /// Rows of the model's files.
+  package let rows: Int
+  /// Rows that stand for a token: the model's, and those of tokens behind them.
   package let size: Int
   /// Rows of the checkpoint, over all tensor-parallel ranks.
   package let padded: Int
@@ -14,38 +15,42 @@ package struct PaddedVocabulary: Sendable {
   let divisor: Int
   let filling: Filling
 
-  init(size: Int, divisor: Int, tp: Int, filling: Filling) {
+  /// - Parameter tokens: of the run's tokenizer, where that is known. A model that has more rows keeps them.
+  init(rows: Int, tokens: Int? = nil, divisor: Int, tp: Int, filling: Filling) {
     let multiple = divisor * tp
-    self.size = size
+    self.rows = rows
+    size = max(rows, tokens ?? rows)
     self.divisor = divisor
     padded = (size + multiple - 1) / multiple * multiple
     self.filling = filling
   }
 
   /// Without padding.
-  init(unpadded size: Int) { self.init(size: size, divisor: 1, tp: 1, filling: .zero) }
-
-  /// `[padded / size, h]`: the rows of rank `tp` of an embedding `[vocab, h]`.
-  func rows(of embedding: Embedding, tp: Int, size: Int) -> TensorExpression {
-    let share = padded / size
-    let (start, end) = (tp * share, (tp + 1) * share)
-    let real = embedding.rows.rows(min(start, self.size)..<min(end, self.size))
-    let missing = share - real.shape[0]
-    guard missing > 0 && filling == .mean else { return real.paddingRows(to: share) }
-    return .concatenating([
-      real,
-      .repeatingRow(of: embedding.mean, rows: missing, cols: real.shape[1], dtype: real.dtype),
-    ])
-  }
+  init(unpadded size: Int) { self.init(rows: size, divisor: 1, tp: 1, filling: .zero) }
 }
 
-/// `[vocab, h]`: an input or output embedding, and the mean of its rows.
-struct Embedding: Sendable {
-  let rows: TensorExpression
-  let mean: ColumnMean
+extension PaddedVocabulary {
+  func warnings(tp: Int) -> [String] { growth + padding(tp: tp) }
 
-  init(_ rows: TensorExpression) {
-    self.rows = rows
-    mean = ColumnMean(rows)
+  private var growth: [String] {
+    guard size > rows else { return [] }
+    return [
+      "vocabulary: the tokenizer has \(size) tokens, and the model \(rows) rows: the rows \(rows) to \(size - 1) of embedding and "
+        + "output layer are new, and \(filling == .zero ? "zeros (--vocab-padding mean fills them with the mean row)" : "the mean of the model's")."
+    ]
+  }
+
+  private func padding(tp: Int) -> [String] {
+    guard padded > size else { return [] }
+    let effect =
+      filling == .zero
+      ? "Rows of zeros give logits of 0, each adding exp(0) to the softmax's sum: the loss is a little higher than "
+        + "transformers' until training pushes them down."
+      : "Each has the mean row's logit, which adds to the softmax's sum: the loss is a little higher than transformers'."
+    let better = (1...128).last { size.isMultiple(of: $0 * tp) }
+    let way = better.map { " --make-vocab-size-divisible-by \($0), here and in the run, avoids it." } ?? ""
+    return [
+      "vocabulary: \(size) rows, padded with \(padded - size) to \(padded) at TP \(tp). \(effect)\(way)"
+    ]
   }
 }

@@ -36,8 +36,9 @@ package struct RunArguments: Sendable {
       let completed = try arguments.completed(for: RunArguments.run(model, tp: 0, pp: 0, dp: 0, iteration: 0))
       for fact in facts { try fact.check(completed) }
       try RunArguments.checkVocabulary(arguments, model)
+      try model.check(sequenceLength: completed.int("seq_length"))
     }
-    for fact in facts { arguments.set(fact.name, fact.value) }
+    for fact in facts where !fact.isMetOtherwise(arguments) { arguments.set(fact.name, fact.value) }
     arguments.set("deepspeed", .bool(true))
     for (name, value) in options { arguments.set(name, value) }
     self.seed = arguments.int("seed") ?? 1234
@@ -75,6 +76,7 @@ package struct RunArguments: Sendable {
   }
 
   subscript(name: String) -> ArgumentValue? { arguments[name] }
+  func int(_ name: String) -> Int? { arguments.int(name) }
   func double(_ name: String) -> Double? { arguments.double(name) }
   func isTrue(_ name: String) -> Bool { arguments.isTrue(name) }
 
@@ -97,7 +99,7 @@ extension RunArguments {
       size < 1 << 40
     else { return }
     let padded = PaddedVocabulary(
-      size: size + 1, divisor: model.vocabulary.divisor, tp: model.layout.tp, filling: .zero
+      rows: size + 1, divisor: model.vocabulary.divisor, tp: model.layout.tp, filling: .zero
     ).padded
     guard padded == model.vocabulary.padded else {
       throw .vocabulary(has: padded, needs: model.vocabulary.padded)

@@ -24,35 +24,63 @@ package struct Architecture: Sendable {
   }
 
   enum Positions: Sendable, Equatable {
-    /// `--use-rotary-position-embeddings --rotary-percent`.
-    case rotary(percent: Double = 1)
+    /// `--use-rotary-position-embeddings --rotary-position-embeddings-theta --rotary-percent`.
+    case rotary(theta: Int, percent: Double)
     /// A table with a row for each position.
     case learned
   }
 
-  /// `value * scale + offset` in fp32: a scalar that MDS doesn't know, folded into a weight.
+  /// A module's output times `scale`, in fp32, with `offset` added to its weight: a scalar that MDS doesn't know, folded in.
   struct Affine: Sendable, Hashable {
     var scale: Float = 1
     var offset: Float = 0
     var isIdentity: Bool { scale == 1 && offset == 0 }
   }
 
-  var normalization = Normalization.rmsNorm
-  var activation = Activation.swiGLU
-  var positions = Positions.rotary()
+  /// Sequences up to which MDS computes what transformers does, which goes on otherwise behind them.
+  package struct SequenceLimit: Sendable, Hashable {
+    let tokens: Int
+    /// What the model has, in words: `sliding_window 4096`.
+    let feature: String
+  }
+
+  var normalization: Normalization
+  var activation: Activation
+  var positions: Positions
   /// `--layernorm-epsilon`.
   var epsilon: Double
   /// Foldings, by the module that they go into.
   var foldings: [Role: Affine] = [:]
+  /// Of queries and keys; `nil` where MDS rotates the same.
+  var rotary: RotaryRows?
+  var sequenceLimits: [SequenceLimit] = []
   /// What is served as asked and may still surprise.
   var warnings: [String] = []
 
-  init(
-    normalization: Normalization = .rmsNorm, activation: Activation = .swiGLU,
-    positions: Positions = .rotary(),
-    epsilon: Double
-  ) {
-    (self.normalization, self.activation) = (normalization, activation)
-    (self.positions, self.epsilon) = (positions, epsilon)
+  /// Whether transformers rotates each even row of a head against the odd one behind it.
+  mutating func rotateInterleaved(_ c: ModelConfiguration) {
+    guard case .rotary(_, let percent) = positions else { return }
+    var rows = rotary ?? RotaryRows(headDim: c.headDim, rotated: Int(Double(c.headDim) * percent))
+    rows.isInterleaved = true
+    rotary = rows
+  }
+
+  /// Folds scalars of the residual stream. A tied embedding stays as it is: then the whole stream is smaller by its multiplier,
+  /// and so are what is added to it and the norms' epsilon.
+  ///
+  /// - Parameters:
+  ///   - embedding: on the embedding's output.
+  ///   - residual: on what each attention and MLP adds.
+  ///   - logits: what the logits are divided by.
+  mutating func fold(embedding: Double, residual: Double, logits: Double, isTied: Bool) {
+    let branch = Affine(scale: Float(isTied ? residual / embedding : residual))
+    (foldings[.dense], foldings[.down]) = (branch, branch)
+    if isTied {
+      foldings[.finalNorm] = Affine(scale: Float(1 / logits))
+      epsilon /= embedding * embedding
+    } else {
+      foldings[.wordEmbeddings] = Affine(scale: Float(embedding))
+      foldings[.outputLayer] = Affine(scale: Float(1 / logits))
+    }
   }
 }

@@ -10,17 +10,18 @@ struct HFTensor: Sendable {
   let isTransposed: Bool
   /// The rows, of the tensor as `[out, in]`, that are meant.
   let rows: Range<Int>
+  let rotary: RotaryRows?
   let folding: Architecture.Affine
 
   init(
     _ name: String, shape: [Int], isTransposed: Bool = false, rows: Range<Int>? = nil,
-    folding: Architecture.Affine = .init()
+    rotary: RotaryRows? = nil, folding: Architecture.Affine = .init()
   ) {
     self.name = name
     self.isTransposed = isTransposed && shape.count == 2
     storedShape = self.isTransposed ? shape.reversed() : shape
     self.rows = rows ?? 0..<shape[0]
-    self.folding = folding
+    (self.rotary, self.folding) = (rotary, folding)
   }
 
   /// `[rows, in]`, or `[rows]` of a vector.
@@ -32,6 +33,7 @@ struct HFTensor: Sendable {
   func view(of stored: TensorExpression) -> TensorExpression {
     var view = isTransposed ? stored.transposed() : stored
     if rows != 0..<rowCount { view = view.rows(rows) }
+    if let rotary { view = rotary.megatron(view) }
     // In fp32, so that the run's dtype is the only rounding.
     if !folding.isIdentity {
       view = view.cast(to: .float32).scaled(by: folding.scale, adding: folding.offset)
@@ -40,19 +42,48 @@ struct HFTensor: Sendable {
   }
 
   private func unfolded(_ view: TensorExpression) -> TensorExpression {
-    folding.isIdentity
-      ? view
-      : view.cast(to: .float32).scaled(by: 1 / folding.scale, adding: -folding.offset / folding.scale)
+    var view = view
+    if !folding.isIdentity {
+      view = view.cast(to: .float32).scaled(by: 1 / folding.scale, adding: -folding.offset / folding.scale)
+    }
+    return rotary?.transformers(view) ?? view
   }
 
   /// The tensor in the files from all of its parts; what was folded into them is taken out again, in fp32.
   ///
   /// - Precondition: the parts are of one tensor, and cover its rows.
   static func stored(_ parts: [(tensor: HFTensor, view: TensorExpression)]) -> TensorExpression {
-    let whole = TensorExpression.concatenating(
-      parts.sorted { $0.tensor.rows.lowerBound < $1.tensor.rows.lowerBound }.map {
-        $0.tensor.unfolded($0.view)
-      })
+    let views = parts.sorted { $0.tensor.rows.lowerBound < $1.tensor.rows.lowerBound }.map {
+      $0.tensor.unfolded($0.view)
+    }
+    let widest = views.map(\.dtype).max { $0.size < $1.size } ?? .float32
+    let whole = TensorExpression.concatenating(views.map { $0.cast(to: widest) })
     return parts[0].tensor.isTransposed ? whole.transposed() : whole
   }
+}
+
+extension HFTensor {
+  /// What foldings lose: each multiplication rounds, and so does the inverse of the factor; a sum loses what lies below the last
+  /// digit of the larger operand.
+  var rounding: Rounding {
+    let ulp = 0x1p-24
+    var rounding = Rounding()
+    for scale in [folding.scale, rotary?.scale ?? 1] where scale.significand != 1 {
+      rounding.relative += 4 * ulp
+    }
+    if folding.offset != 0 {
+      rounding.relative += 2 * ulp
+      rounding.absolute = 2 * ulp * Double(abs(folding.offset))
+    }
+    return rounding
+  }
+}
+
+/// How far a value may be off after the way to fp32 parameters and back.
+package struct Rounding: Sendable, Hashable {
+  /// Of the value itself.
+  package var relative = 0.0
+  /// Whatever the value is.
+  package var absolute = 0.0
+  package var isExact: Bool { relative == 0 && absolute == 0 }
 }

@@ -24,8 +24,10 @@ package struct HuggingFaceTensors: Sendable {
     parallelism = geometry.parallelism
     var origins: [String: [Origin]] = [:]
     var withoutTensor: [(MegatronModule, String)] = []
+    var table = geometry.table
+    table.isTied = geometry.isTied
     for module in geometry.allModules {
-      for entry in geometry.table.entries(of: module) {
+      for entry in table.entries(of: module) {
         for (index, content) in entry.sharding.contents.enumerated() {
           switch content {
           case .stored(let tensor):
@@ -43,6 +45,12 @@ package struct HuggingFaceTensors: Sendable {
 
   /// The shape of a tensor in the files.
   package func shape(of name: String) -> [Int]? { origins[name]?.first?.tensor.storedShape }
+
+  /// What a folding loses of the tensor on the way to fp32 parameters and back.
+  package func rounding(of name: String) -> Rounding {
+    (origins[name] ?? []).map(\.tensor.rounding).max { ($0.relative, $0.absolute) < ($1.relative, $1.absolute) }
+      ?? .init()
+  }
 
   /// The tensor `name`; vocabulary padding is left out, and what several ranks have is the first one's.
   package func tensor(_ name: String, from parameters: Parameters) rethrows -> TensorExpression {

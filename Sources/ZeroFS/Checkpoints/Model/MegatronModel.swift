@@ -7,9 +7,7 @@ package struct MegatronModel: Sendable {
   /// The fork that saves it.
   package let flavor: MegatronFlavor
   private let masters: Parameter.Masters
-  private let directory: HuggingFaceDirectory
-  /// What the model directory says twice, or holds beside the model.
-  let sourceWarnings: [String]
+  let directory: HuggingFaceDirectory
   /// Of the embedding and the output layer, by the name of the tensor, where padding is filled with them.
   private let means: [String: ColumnMean]
 
@@ -21,7 +19,7 @@ package struct MegatronModel: Sendable {
 
   /// - Throws: `ModelError`, `LayoutError`, `SourceError`.
   package init(
-    _ directory: HuggingFaceDirectory, layout: ParallelLayout, vocabularyDivisor: Int = 128,
+    _ directory: HuggingFaceDirectory, layout: ParallelLayout, tokens: Int? = nil, vocabularyDivisor: Int = 128,
     vocabularyFilling: PaddedVocabulary.Filling = .zero, untie: Bool = false,
     masters: Parameter.Masters = .parameters, flavor: MegatronFlavor = .alcf
   ) throws {
@@ -30,20 +28,16 @@ package struct MegatronModel: Sendable {
     guard vocabularyDivisor >= 1 && vocabularyDivisor < 1 << 24 else {
       throw LayoutError.vocabularyDivisor(vocabularyDivisor)
     }
-    if untie && !c.tieWordEmbeddings { throw LayoutError.alreadyUntied }
+    if untie && !table.isTied { throw LayoutError.alreadyUntied }
     geometry = try MegatronGeometry(
       table, layout: layout,
       vocabulary: PaddedVocabulary(
-        size: c.vocabSize, divisor: vocabularyDivisor, tp: layout.tp, filling: vocabularyFilling),
-      isTied: c.tieWordEmbeddings && !untie)
+        rows: c.vocabSize, tokens: tokens, divisor: vocabularyDivisor, tp: layout.tp, filling: vocabularyFilling),
+      isTied: table.isTied && !untie)
     (self.masters, self.flavor, self.directory) = (masters, flavor, directory)
-    sourceWarnings = c.warnings + directory.warnings(servedAs: layout.dtype)
-    try directory.check(table, isTied: c.tieWordEmbeddings)
+    try directory.check(table)
     means = vocabularyFilling == .mean ? try MegatronModel.means(table, directory) : [:]
   }
-
-  /// Whether the files hold an output layer although the model is tied. It isn't served.
-  var leavesOutOutputLayer: Bool { configuration.tieWordEmbeddings && directory.locates("lm_head.weight") }
 
   private static func means(_ table: ParameterTable, _ directory: HuggingFaceDirectory) throws(SourceError)
     -> [String: ColumnMean]
@@ -51,10 +45,8 @@ package struct MegatronModel: Sendable {
     var means: [String: ColumnMean] = [:]
     for module in [MegatronModule.embedding, .outputLayer] {
       for case .vocabulary(.stored(let tensor)) in table.entries(of: module).map(\.sharding)
-      where directory.locates(tensor.name) {
-        means[tensor.name] = ColumnMean(
-          tensor.view(
-            of: try directory.tensor(directory.sourceName(of: tensor.name), shape: tensor.storedShape)))
+      {
+        means[tensor.name] = ColumnMean(tensor.view(of: try directory.tensor(of: tensor)))
       }
     }
     return means
@@ -122,14 +114,11 @@ package struct MegatronModel: Sendable {
     switch content {
     case .stored(let tensor):
       // `init` found each tensor and checked its shape.
-      guard
-        let stored = try? directory.tensor(directory.sourceName(of: tensor.name), shape: tensor.storedShape)
-      else {
+      guard let stored = try? directory.tensor(of: tensor) else {
         preconditionFailure("\(tensor.name) is not what it was when the model was planned")
       }
       return tensor.view(of: stored)
     case .constant(let value, let shape):
-
       // 0 or 1, which every dtype has.
       return .filled(value, shape: shape, dtype: .bfloat16)
     }
@@ -142,12 +131,11 @@ extension ParameterTable {
   /// - Throws: `ModelError`, `SourceError`.
   init(of directory: HuggingFaceDirectory, flavor: MegatronFlavor = .alcf) throws {
     let file = directory.configurationFile
-    guard let family = ModelFamily(modelType: file.modelType) else {
-      throw ModelError.unknownModelType(file.modelType, path: file.path)
-    }
-    let c = try directory.configuration
+    let family = try ModelFamily(servedBy: file)
+    try directory.requireLayers()
+    let c = try ModelConfiguration(file, keys: family.keys)
+    let isTied = try directory.isTied(family, configured: c.tieWordEmbeddings)
     do throws(ModelFamily.Refusal) {
-      try c.requireWhatMegatronHas()
       if flavor.splitsAttentionInThirds && c.heads != c.keyValueHeads {
         throw .init(
           "grouped-query attention (\(c.heads) heads, \(c.keyValueHeads) key-value heads)",
@@ -155,7 +143,8 @@ extension ParameterTable {
             + "Run upstream of before #441 (--flavor upstream), or the ALCF fork (--flavor alcf).")
       }
       try self.init(
-        family, c, splitsAttentionInThirds: flavor.splitsAttentionInThirds, holds: directory.locates)
+        family, c, isTied: isTied, splitsAttentionInThirds: flavor.splitsAttentionInThirds,
+        holds: directory.locates)
     } catch {
       throw ModelError.unsupported(feature: error.feature, why: error.why, path: file.path)
     }
@@ -163,17 +152,18 @@ extension ParameterTable {
 }
 
 extension HuggingFaceDirectory {
+  fileprivate func tensor(of tensor: HFTensor) throws(SourceError) -> TensorExpression {
+    try self.tensor(sourceName(of: tensor.name), shape: tensor.storedShape)
+  }
+
   /// Finds every tensor of `table` and checks its shape; tensors that the model has no place for are refused.
-  fileprivate func check(_ table: ParameterTable, isTied: Bool) throws(SourceError) {
-    // Some files hold the tied head once more. transformers 4 ties it to the embedding whatever it holds; 5 compares.
-    var known: Set<String> = isTied ? ["lm_head.weight"] : []
-    for tensor in table.tensors(isTied: isTied) {
-      let name = sourceName(of: tensor.name)
-      known.insert(name)
-      _ = try self.tensor(name, shape: tensor.storedShape)
+  fileprivate func check(_ table: ParameterTable) throws(SourceError) {
+    var known: Set<String> = table.isTied ? [table.family.outputLayer] : []
+    for tensor in table.tensors {
+      known.insert(sourceName(of: tensor.name))
+      _ = try self.tensor(of: tensor)
     }
-    // Old checkpoints hold the rotary frequencies, which every implementation computes.
-    let foreign = tensorNames.filter { !known.contains($0) && !$0.hasSuffix("rotary_emb.inv_freq") }
+    let foreign = tensorNames.filter { !known.contains($0) && !ModelFamily.isComputed($0) }
     if let name = foreign.min() { throw .unexpectedTensor(name: name, path: file(of: name)) }
   }
 }

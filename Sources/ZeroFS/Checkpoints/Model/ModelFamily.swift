@@ -12,9 +12,19 @@ package struct ModelFamily: Sendable {
     let bias: Bias
     /// Whether the weight is stored `[in, out]`, as transformers' `Conv1D` has it, and not `[out, in]`.
     let isTransposed: Bool
+    /// In the files, where transformers renames it.
+    let stored: String
 
-    init(_ name: String, _ role: Role, bias: Bias = .none, isTransposed: Bool = false) {
+    init(
+      _ name: String, _ role: Role, bias: Bias = .none, isTransposed: Bool = false, stored: String? = nil
+    ) {
       (self.name, self.role, self.bias, self.isTransposed) = (name, role, bias, isTransposed)
+      self.stored = stored ?? name
+    }
+
+    /// With `prefix` in front of its name.
+    func within(_ prefix: String) -> Module {
+      Module(prefix + name, role, bias: bias, isTransposed: isTransposed, stored: prefix + stored)
     }
   }
 
@@ -22,60 +32,103 @@ package struct ModelFamily: Sendable {
   enum Bias: Sendable {
     case none
     case always
-    /// As a member of the configuration says, or where that is missing, as the files have it.
-    case configured(@Sendable (ModelConfiguration) -> Bool?)
+    /// As a member of the configuration says; where it says no, as the files have it all the same.
+    case configured(@Sendable (ModelConfiguration) -> Bool)
 
-    /// As the files have it.
-    static let stored = Bias.configured { _ in nil }
+    static let attentionBias = Bias.configured(\.attentionBias)
+    static let mlpBias = Bias.configured(\.mlpBias)
   }
 
   /// `model_type` of `config.json`.
   let modelTypes: [String]
+  /// What its configuration class reads.
+  package let keys: ConfigurationKeys
+  /// Whether the code is in model directories, and not in transformers: names and defaults are those of the published ones.
+  let isRemoteCode: Bool
+  let normalization: Architecture.Normalization
   /// Modules in front of the layers, in the order in which they are registered, which is that of `named_parameters()`.
   let embeddings: [Module]
   /// In front of a layer's number: `model.layers.`.
-  var layers = "model.layers."
+  let layers: String
   /// The modules of each layer.
   let layer: [Module]
   /// Behind the layers; the output layer comes last.
   let head: [Module]
-  /// What MDS has to compute.
+  /// What MDS has to compute beside what follows from modules and configuration.
   ///
-  /// - Throws: `ModelError.unsupported` for a feature that MDS lacks.
-  let architecture: @Sendable (ModelConfiguration) throws(Refusal) -> Architecture
+  /// - Throws: for a feature that MDS lacks.
+  let refine: @Sendable (ModelConfiguration, inout Architecture) throws(Refusal) -> Void
 
   /// A feature of a model that can't be expressed, and what to do: the model's path is added by whoever knows it.
   package struct Refusal: Error {
     let feature: String
     let why: String
     init(_ feature: String, _ why: String) { (self.feature, self.why) = (feature, why) }
+
+    /// A feature that MDS has no code for.
+    static func lacks(_ feature: String, _ what: String) -> Refusal {
+      Refusal(feature, "MDS has no \(what). --flavor hf trains the model as it is.")
+    }
   }
 
-  /// All families, in the order in which they are listed.
-  static let all: [ModelFamily] = [.llama, .mistral, .qwen2, .qwen3, .gpt2]
+  init(
+    _ modelTypes: String..., keys: ConfigurationKeys, isRemoteCode: Bool = false,
+    normalization: Architecture.Normalization = .rmsNorm,
+    embeddings: [Module] = [Module("model.embed_tokens", .wordEmbeddings)], layers: String = "model.layers.",
+    layer: [Module],
+    head: [Module] = [Module("model.norm", .finalNorm), Module("lm_head", .outputLayer)],
+    refine: @escaping @Sendable (ModelConfiguration, inout Architecture) throws(Refusal) -> Void = { _, _ in }
+  ) {
+    (self.modelTypes, self.keys, self.isRemoteCode) = (modelTypes, keys, isRemoteCode)
+    (self.normalization, self.embeddings, self.layers) = (normalization, embeddings, layers)
+    (self.layer, self.head, self.refine) = (layer, head, refine)
+  }
 
   /// The family of a `model_type`; `nil` where there is none.
-  init?(modelType: String) {
+  package init?(modelType: String) {
     guard let family = ModelFamily.all.first(where: { $0.modelTypes.contains(modelType) }) else { return nil }
     self = family
   }
 
-  init(
-    _ modelTypes: String..., embeddings: [Module], layers: String = "model.layers.", layer: [Module],
-    head: [Module],
-    architecture: @escaping @Sendable (ModelConfiguration) throws(Refusal) -> Architecture
-  ) {
-    (self.modelTypes, self.embeddings, self.layers, self.layer) = (modelTypes, embeddings, layers, layer)
-    (self.head, self.architecture) = (head, architecture)
+  /// What the configuration class of a `model_type` reads, served or not; `nil` where that isn't known.
+  package static func keys(of modelType: String) -> ConfigurationKeys? {
+    ModelFamily(modelType: modelType)?.keys ?? ConfigurationKeys.of(modelType: modelType)
   }
+
+  /// Whether the MLP multiplies by a gate.
+  var isGated: Bool { layer.contains { $0.role.parts.contains(.gate) } }
+
+  /// Whether transformers reads how much of each head is rotated.
+  var rotatesPartially: Bool {
+    switch keys.rope {
+    case .standard(_, let factor): factor != nil
+    case .phi3, .neox, .rotaryDim: true
+    case .none, .perLayerType: false
+    }
+  }
+
+  /// In the files.
+  var outputLayer: String { (head.last?.stored ?? "lm_head") + ".weight" }
+  var wordEmbeddings: String { embeddings[0].stored + ".weight" }
 
   /// Every module in the order in which transformers registers it, with its whole name; the output layer comes last.
   func modules(layers count: Int) -> [Module] {
-    embeddings
-      + (0..<count).flatMap { index in
-        layer.map {
-          Module("\(layers)\(index).\($0.name)", $0.role, bias: $0.bias, isTransposed: $0.isTransposed)
-        }
-      } + head
+    embeddings + (0..<count).flatMap { index in layer.map { $0.within("\(layers)\(index).") } } + head
+  }
+
+  /// What old checkpoints hold and every implementation computes: rotary frequencies, and causal masks of GPT-2's kin.
+  static func isComputed(_ tensor: String) -> Bool {
+    [
+      "rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias",
+    ].contains(where: tensor.hasSuffix)
+  }
+
+  /// What MDS has to compute.
+  ///
+  /// - Throws: for a feature that MDS lacks.
+  func architecture(of c: ModelConfiguration) throws(Refusal) -> Architecture {
+    var architecture = try Architecture(self, c)
+    try refine(c, &architecture)
+    return architecture
   }
 }

@@ -11,9 +11,13 @@ package struct ParameterTable: Sendable {
 
   let configuration: ModelConfiguration
   let family: ModelFamily
+  /// Whether the embedding is the output layer of the model in the files, too.
+  var isTied: Bool
   let architecture: Architecture
   /// Whether linear layers have biases: one switch for all (`--disable-bias-linear` turns it off).
   let hasLinearBias: Bool
+  /// Biases of a layer that are in the files although the configuration says that there are none.
+  let unconfiguredBiases: [String]
   /// Modules, as the family names them, that have a bias in the files.
   private let biased: Set<String>
   /// Of upstream since FPDT: a rank's rows of the fused attention weight are its queries, its keys, its values.
@@ -22,17 +26,22 @@ package struct ParameterTable: Sendable {
   /// - Parameter holds: whether the files have a tensor of this name.
   /// - Throws: `ModelFamily.Refusal`.
   init(
-    _ family: ModelFamily, _ configuration: ModelConfiguration, splitsAttentionInThirds: Bool = false,
-    holds: (_ tensor: String) -> Bool
+    _ family: ModelFamily, _ configuration: ModelConfiguration, isTied: Bool,
+    splitsAttentionInThirds: Bool = false, holds: (_ tensor: String) -> Bool
   ) throws(ModelFamily.Refusal) {
-    (self.family, self.configuration) = (family, configuration)
+    (self.family, self.configuration, self.isTied) = (family, configuration, isTied)
     self.splitsAttentionInThirds = splitsAttentionInThirds
-    architecture = try family.architecture(configuration)
+    architecture = try family.architecture(of: configuration)
+    var unconfigured: [String] = []
     func hasBias(_ module: ModelFamily.Module, prefix: String) -> Bool {
       switch module.bias {
-      case .none: false
-      case .always: true
-      case .configured(let configured): configured(configuration) ?? holds("\(prefix)\(module.name).bias")
+      case .none: return false
+      case .always: return true
+      case .configured(let configured):
+        if configured(configuration) { return true }
+        guard holds("\(prefix)\(module.stored).bias") else { return false }
+        unconfigured.append("\(module.name).bias")
+        return true
       }
     }
     // Layers are alike: the first one tells.
@@ -40,6 +49,7 @@ package struct ParameterTable: Sendable {
     biased = Set(
       ofLayer.map(\.name) + (family.embeddings + family.head).filter { hasBias($0, prefix: "") }.map(\.name))
     hasLinearBias = ofLayer.contains { $0.role.isLinearOfLayer }
+    unconfiguredBiases = unconfigured
   }
 
   func entries(of module: MegatronModule) -> [Entry] {
@@ -70,7 +80,7 @@ package struct ParameterTable: Sendable {
   }
 
   /// Every tensor of the files that a parameter is made of.
-  func tensors(isTied: Bool) -> [HFTensor] {
+  var tensors: [HFTensor] {
     PipelinePartition(layers: configuration.layers, stages: 1).modules(of: 0, tied: isTied).flatMap(entries)
       .flatMap(\.sharding.contents).compactMap { if case .stored(let tensor) = $0 { tensor } else { nil } }
   }
@@ -108,21 +118,13 @@ package struct ParameterTable: Sendable {
     if has(.groupedQueryKeyValue) {
       return .rows([content(.groupedQueryKeyValue, suffix, in: module)], of: keyValueHeads)
     }
-    let parts =
-      has(.fusedQueryKeyValue)
-      ? fused(.fusedQueryKeyValue, [queryRows, keyRows, keyRows], suffix, in: module)
-      : [Role.query, .key, .value].map { content($0, suffix, in: module) }
+    let parts = [Role.query, .key, .value].map { content($0, suffix, in: module) }
     return splitsAttentionInThirds
       ? .rows(parts, of: keyValueHeads) : .groups(query: parts[0], key: parts[1], value: parts[2])
   }
 
   private func projectionsUp(_ suffix: String, in module: MegatronModule) -> [Sharding.Content] {
-    if has(.fusedGateUp) {
-      return fused(.fusedGateUp, [ffn, ffn], suffix, in: module)
-    }
-    return (architecture.activation.isGated ? [Role.gate, .up] : [.up]).map {
-      content($0, suffix, in: module)
-    }
+    (family.isGated ? [Role.gate, .up] : [.up]).map { content($0, suffix, in: module) }
   }
 
   // MARK: - Contents
@@ -156,40 +158,34 @@ package struct ParameterTable: Sendable {
     }
   }
 
-  private func module(_ role: Role) -> ModelFamily.Module? {
-    (family.embeddings + family.layer + family.head).first { $0.role == role }
-  }
-
-  /// The tensor of a module's `weight` or `bias`; where transformers has none, what is equal to none.
-  private func content(_ role: Role, _ suffix: String, in module: MegatronModule) -> Sharding.Content {
-    let shape = suffix == "bias" ? Array(shape(role).prefix(1)) : shape(role)
-    return content(role, suffix, shape: shape, rows: nil, in: module)
-  }
-
-  /// The parts of a module that transformers has for several.
-  private func fused(_ role: Role, _ counts: [Int], _ suffix: String, in module: MegatronModule)
-    -> [Sharding.Content]
-  {
-    let whole = suffix == "bias" ? Array(shape(role).prefix(1)) : shape(role)
-    var start = 0
-    return counts.map { count in
-      defer { start += count }
-      return content(role, suffix, shape: whole, rows: start..<(start + count), in: module)
+  /// The module that has the rows of `role`, and which of its own these are.
+  private func place(of role: Role) -> (module: ModelFamily.Module, rows: Range<Int>)? {
+    let role = role == .outputLayer && isTied ? .wordEmbeddings : role
+    for module in family.embeddings + family.layer + family.head {
+      if module.role == role { return (module, 0..<shape(role)[0]) }
+      guard let index = module.role.parts.firstIndex(of: role) else { continue }
+      let start = module.role.parts.prefix(index).reduce(0) { $0 + shape($1)[0] }
+      return (module, start..<(start + shape(role)[0]))
     }
+    return nil
   }
 
-  private func content(
-    _ role: Role, _ suffix: String, shape: [Int], rows: Range<Int>?, in place: MegatronModule
-  ) -> Sharding.Content {
-    guard let module = module(role), suffix == "weight" || biased.contains(module.name) else {
+  /// The tensor of a module's `weight` or `bias`, or of a part of it; where transformers has none, what is equal to none.
+  private func content(_ role: Role, _ suffix: String, in place: MegatronModule) -> Sharding.Content {
+    let isBias = suffix == "bias"
+    guard let (module, rows) = self.place(of: role), !isBias || biased.contains(module.name) else {
       // A norm without a weight multiplies by 1.
-      let isNormWeight = suffix == "weight"
-      return .constant(isNormWeight ? 1 : 0, shape: [rows?.count ?? shape[0]] + shape.dropFirst())
+      let shape = shape(role)
+      return isBias ? .constant(0, shape: [shape[0]]) : .constant(1, shape: shape)
     }
     let prefix = if case .layer(let index) = place { "\(family.layers)\(index)." } else { "" }
+    var folding = architecture.foldings[role] ?? .init()
+    if isBias { folding.offset = 0 }
+    let shape = shape(module.role)
     return .stored(
       HFTensor(
-        "\(prefix)\(module.name).\(suffix)", shape: shape, isTransposed: module.isTransposed, rows: rows,
-        folding: architecture.foldings[role] ?? .init()))
+        "\(prefix)\(module.stored).\(suffix)", shape: isBias ? [shape[0]] : shape,
+        isTransposed: module.isTransposed, rows: rows, rotary: role.isRotated ? architecture.rotary : nil,
+        folding: folding))
   }
 }

@@ -24,6 +24,15 @@ package enum Role: Sendable, Hashable {
   /// A norm over the queries or keys, for which MDS has no module.
   case queryNorm, keyNorm
 
+  /// The roles whose rows follow one another in a fused module; the role itself otherwise.
+  var parts: [Role] {
+    switch self {
+    case .fusedQueryKeyValue, .groupedQueryKeyValue: [.query, .key, .value]
+    case .fusedGateUp: [.gate, .up]
+    default: [self]
+    }
+  }
+
   /// The bias of such a module is one of MDS's `--disable-bias-linear` switch.
   var isLinearOfLayer: Bool {
     switch self {
@@ -31,9 +40,11 @@ package enum Role: Sendable, Hashable {
       .down:
       true
     case .wordEmbeddings, .positionEmbeddings, .finalNorm, .outputLayer, .inputNorm, .postAttentionNorm,
-      .queryNorm,
-      .keyNorm:
+      .queryNorm, .keyNorm:
       false
     }
   }
+
+  /// Whether its rows are heads that are rotated.
+  var isRotated: Bool { self == .query || self == .key }
 }

@@ -56,8 +56,8 @@ package struct LayoutSearch: Sendable {
           let geometry = try MegatronGeometry(
             table, layout: layout,
             vocabulary: PaddedVocabulary(
-              size: table.configuration.vocabSize, divisor: 128, tp: tp, filling: .zero),
-            isTied: table.configuration.tieWordEmbeddings)
+              rows: table.configuration.vocabSize, divisor: 128, tp: tp, filling: .zero),
+            isTied: table.isTied)
           let memory = geometry.memory(request.batch, microBatches: request.microBatches)
             .max { $0.total < $1.total }
           guard let memory else { continue }

@@ -35,10 +35,14 @@ package struct MemoryEstimate: Sendable {
   }
 
   /// Of the model in `directory`. Parameters are its floating-point tensors but for those that every implementation computes.
-  package init(_ directory: HuggingFaceDirectory, _ loading: Loading, nodes: Int, gpusPerNode: Int) {
+  ///
+  /// - Throws: `SourceError.unreadable`.
+  package init(_ directory: HuggingFaceDirectory, _ loading: Loading, nodes: Int, gpusPerNode: Int)
+    throws(SourceError)
+  {
     var modules: [Substring: Int] = [:]
-    let isTied = ParameterOrder.isTied(directory)
-    for name in directory.tensorNames where !HuggingFaceModel.isComputed(name) {
+    let isTied = try ParameterOrder.isTied(directory)
+    for name in directory.tensorNames where !ModelFamily.isComputed(name) {
       // Tensors of integers are no parameters.
       guard let count = (try? directory.tensor(name))?.count else { continue }
       let isHead = ParameterOrder.isOutputLayer(name)

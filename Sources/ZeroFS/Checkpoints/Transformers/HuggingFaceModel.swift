@@ -42,17 +42,12 @@ package struct HuggingFaceModel: Sendable {
       (name, try tensors[order.tied[name] ?? name] ?? source(name).cast(to: layout.dtype))
     }
     used.formUnion(order.tied.keys.map(tensorName))
-    let others = directory.tensorNames.filter { !used.contains($0) && !Self.isComputed($0) }
+    let others = directory.tensorNames.filter { !used.contains($0) && !ModelFamily.isComputed($0) }
     if !order.allowsOthers, let name = others.min() {
       throw SourceError.unexpectedTensor(name: name, path: directory.file(of: name))
     }
     (self.layout, self.order, self.others) = (layout, order, others.count)
     configurationFile = directory.configurationFile
     sourceWarnings = configurationFile.warnings + directory.warnings(servedAs: layout.dtype)
-  }
-
-  /// Old checkpoints hold what every implementation computes: rotary frequencies, and GPT-2's causal masks.
-  static func isComputed(_ name: String) -> Bool {
-    ["rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias"].contains(where: name.hasSuffix)
   }
 }

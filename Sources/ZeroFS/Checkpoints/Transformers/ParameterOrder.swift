@@ -83,9 +83,10 @@ package struct ParameterOrder: Sendable {
   }
 
   /// Whether transformers makes the output layer of the model the embedding's parameter.
-  static func isTied(_ directory: HuggingFaceDirectory) -> Bool {
+  static func isTied(_ directory: HuggingFaceDirectory) throws(SourceError) -> Bool {
     let file = directory.configurationFile
-    return file.tieWordEmbeddings ?? (file.modelType == "gpt2")
+    guard let family = ModelFamily(modelType: file.modelType) else { return file.tieWordEmbeddings ?? false }
+    return try directory.isTied(family, configured: file.tieWordEmbeddings ?? family.keys.tieWordEmbeddings)
   }
 
   /// Whether a tensor is the output layer's (transformers: `_tied_weights_keys`, `base_model_prefix`).
@@ -104,33 +105,47 @@ package struct ParameterOrder: Sendable {
     guard let layers = file.layers, layers > 0 else {
       throw SourceError.malformedJSON(path: file.path, why: "no number of layers")
     }
-    let modules = family.modules(layers: layers).filter { $0.role != .outputLayer }
-    let body = modules.flatMap { module in
-      ["\(module.name).weight", "\(module.name).bias"].filter { name in
-        switch (name.hasSuffix(".bias"), module.bias) {
-        case (false, _), (true, .always): true
-        case (true, .none): false
-        case (true, .configured): directory.locates(name)
-        }
+    try directory.requireLayers()
+    if family.isRemoteCode { throw ModelError.noParameterOrder(file.modelType, path: file.path) }
+    let modules = family.modules(layers: layers)
+    var files: [String: String] = [:]
+    var layerNorms: Set<String> = []
+    var names: [String] = []
+    for module in modules {
+      for suffix in ["weight", "bias"] where suffix == "weight" || directory.holdsBias(of: module) {
+        let name = "\(module.name).\(suffix)"
+        names.append(name)
+        if module.stored != module.name { files[name] = "\(module.stored).\(suffix)" }
+        if module.isLayerNorm(family) { layerNorms.insert(name) }
       }
     }
-    let layerNorms = modules.filter { $0.isLayerNorm }.flatMap { ["\($0.name).weight", "\($0.name).bias"] }
     let head = "lm_head.weight"
-    let isTied = ParameterOrder.isTied(directory)
-    stateDict = body + [head]
-    parameters = isTied ? body : stateDict
+    let isTied = try ParameterOrder.isTied(directory)
+    stateDict = names
+    parameters = isTied ? names.filter { $0 != head } : names
     tied = isTied ? [head: modules[0].name + ".weight"] : [:]
-    files = [:]
-    withoutWeightDecay = Set(body.filter(ParameterOrder.isWithoutWeightDecay) + layerNorms)
+    self.files = files
+    withoutWeightDecay = Set(parameters.filter(ParameterOrder.isWithoutWeightDecay)).union(layerNorms)
     allowsOthers = false
   }
 }
 
 extension ModelFamily.Module {
-  /// An `nn.LayerNorm` whose name doesn't say so: GPT-2's.
-  fileprivate var isLayerNorm: Bool { name.split(separator: ".").last?.hasPrefix("ln_") == true }
+  /// Whether it is an `nn.LayerNorm`, whatever its name. Nemotron's is a class of its own.
+  fileprivate func isLayerNorm(_ family: ModelFamily) -> Bool {
+    family.normalization == .layerNorm && family.modelTypes != ["nemotron"]
+      && [.inputNorm, .postAttentionNorm, .finalNorm].contains(role)
+  }
 }
 
 extension HuggingFaceDirectory {
   func locates(_ name: String) -> Bool { holds(sourceName(of: name)) }
+
+  fileprivate func holdsBias(of module: ModelFamily.Module) -> Bool {
+    switch module.bias {
+    case .none: false
+    case .always: true
+    case .configured: locates(module.stored + ".bias")
+    }
+  }
 }

@@ -3,29 +3,33 @@ import HuggingFace
 extension ModelFamily {
   /// transformers `models/llama/modeling_llama.py`: `LlamaForCausalLM`.
   static let llama = ModelFamily(
-    "llama",
-    embeddings: [Module("model.embed_tokens", .wordEmbeddings)],
-    layer: decoderLayer(
-      attentionBias: .configured { $0.attentionBias ? true : nil },
-      mlpBias: .configured { $0.mlpBias ? true : nil }),
-    head: [Module("model.norm", .finalNorm), Module("lm_head", .outputLayer)],
-    architecture: { c throws(Refusal) in
-      try c.requireSiLU()
-      return Architecture(epsilon: c.normEps)
-    })
+    "llama", keys: ConfigurationKeys(),
+    layer: decoderLayer(attentionBias: .attentionBias, outputBias: .attentionBias, mlpBias: .mlpBias))
 
   /// The modules of a Llama layer, which many families share.
-  static func decoderLayer(attentionBias: Bias = .none, outputBias: Bias? = nil, mlpBias: Bias = .none)
-    -> [Module]
-  {
+  static func decoderLayer(
+    attentionBias: Bias = .none, outputBias: Bias = .none, mlp: [Module]? = nil, mlpBias: Bias = .none,
+    normBias: Bias = .none
+  ) -> [Module] {
     [
       Module("self_attn.q_proj", .query, bias: attentionBias),
       Module("self_attn.k_proj", .key, bias: attentionBias),
       Module("self_attn.v_proj", .value, bias: attentionBias),
-      Module("self_attn.o_proj", .dense, bias: outputBias ?? attentionBias),
-      Module("mlp.gate_proj", .gate, bias: mlpBias), Module("mlp.up_proj", .up, bias: mlpBias),
-      Module("mlp.down_proj", .down, bias: mlpBias),
-      Module("input_layernorm", .inputNorm), Module("post_attention_layernorm", .postAttentionNorm),
+      Module("self_attn.o_proj", .dense, bias: outputBias),
     ]
+      + (mlp ?? [Module("mlp.gate_proj", .gate, bias: mlpBias)] + mlpWithoutGate(mlpBias))
+      + [
+        Module("input_layernorm", .inputNorm, bias: normBias),
+        Module("post_attention_layernorm", .postAttentionNorm, bias: normBias),
+      ]
   }
+
+  static func mlpWithoutGate(_ bias: Bias = .none) -> [Module] {
+    [Module("mlp.up_proj", .up, bias: bias), Module("mlp.down_proj", .down, bias: bias)]
+  }
+
+  /// Behind the layers, with a LayerNorm.
+  static let layerNormHead = [
+    Module("model.norm", .finalNorm, bias: .always), Module("lm_head", .outputLayer),
+  ]
 }

@@ -4,12 +4,16 @@ extension ModelFamily {
   /// transformers `models/mistral/modeling_mistral.py`: Llama without biases, with a window of attention.
   static let mistral = ModelFamily(
     "mistral",
-    embeddings: [Module("model.embed_tokens", .wordEmbeddings)],
-    layer: decoderLayer(),
-    head: [Module("model.norm", .finalNorm), Module("lm_head", .outputLayer)],
-    architecture: { c throws(Refusal) in
-      try c.requireSiLU()
-      try c.requireFullAttention()
-      return Architecture(epsilon: c.normEps)
-    })
+    keys: ConfigurationKeys(
+      [.attentionBias: [], .mlpBias: []], intermediateSize: 14336, keyValueHeads: 8,
+      maxPositionEmbeddings: 131072, slidingWindow: 4096, windows: .everyLayer),
+    layer: decoderLayer())
+
+  /// transformers `models/ministral/modeling_ministral.py`: Mistral with windows in some layers.
+  static let ministral = ModelFamily(
+    "ministral",
+    keys: ConfigurationKeys(
+      [.attentionBias: [], .mlpBias: []], intermediateSize: 14336, keyValueHeads: 8,
+      maxPositionEmbeddings: 131072, slidingWindow: 4096, windows: .everyLayer, hasLayerTypes: true),
+    layer: decoderLayer())
 }

@@ -5,12 +5,9 @@ extension ModelFamily {
   /// the distilled ones are of this family, too.
   static let qwen2 = ModelFamily(
     "qwen2",
-    embeddings: [Module("model.embed_tokens", .wordEmbeddings)],
-    layer: decoderLayer(attentionBias: .always, outputBias: Bias.none),
-    head: [Module("model.norm", .finalNorm), Module("lm_head", .outputLayer)],
-    architecture: { c throws(Refusal) in
-      try c.requireSiLU()
-      try c.requireFullAttention()
-      return Architecture(epsilon: c.normEps)
-    })
+    keys: ConfigurationKeys(
+      [.attentionBias: [], .mlpBias: []], intermediateSize: 22016,
+      keyValueHeads: .init(.value(32), null: .heads), vocabSize: 151936, maxPositionEmbeddings: 32768,
+      slidingWindow: 4096, windows: .switched, hasLayerTypes: true),
+    layer: decoderLayer(attentionBias: .always))
 }

@@ -4,17 +4,17 @@ extension ModelFamily {
   /// transformers `models/qwen3/modeling_qwen3.py`: Llama with norms over each head of queries and keys.
   static let qwen3 = ModelFamily(
     "qwen3",
-    embeddings: [Module("model.embed_tokens", .wordEmbeddings)],
+    keys: ConfigurationKeys(
+      [.mlpBias: []], intermediateSize: 22016, keyValueHeads: .init(.value(32), null: .heads), headDim: 128,
+      vocabSize: 151936, maxPositionEmbeddings: 32768, slidingWindow: 4096, windows: .switched,
+      hasLayerTypes: true),
     layer: {
-      var layer = decoderLayer(attentionBias: .configured { $0.attentionBias }, mlpBias: .none)
+      var layer = decoderLayer(attentionBias: .attentionBias, outputBias: .attentionBias)
       layer.insert(
         contentsOf: [Module("self_attn.q_norm", .queryNorm), Module("self_attn.k_norm", .keyNorm)], at: 4)
       return layer
     }(),
-    head: [Module("model.norm", .finalNorm), Module("lm_head", .outputLayer)],
-    architecture: { c throws(Refusal) in
-      throw Refusal(
-        "q_norm and k_norm",
-        "MDS has no norm over the heads of queries and keys. --flavor hf serves the model.")
+    refine: { _, _ throws(Refusal) in
+      throw .lacks("q_norm and k_norm", "norm over the heads of queries and keys")
     })
 }

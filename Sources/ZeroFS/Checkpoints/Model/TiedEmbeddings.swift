@@ -1,0 +1,14 @@
+import Bytes
+import HuggingFace
+
+extension HuggingFaceDirectory {
+  /// Whether the embedding is the output layer, too. Where the files have an output layer although the configuration ties it to
+  /// the embedding, transformers 5 keeps the two apart if they differ (`modeling_utils.py`: `tie_weights`).
+  ///
+  /// - Parameter configured: what the configuration says.
+  /// - Throws: `SourceError.unreadable`.
+  func isTied(_ family: ModelFamily, configured: Bool) throws(SourceError) -> Bool {
+    guard configured, holds(family.outputLayer) else { return configured }
+    return try isSame(sourceName(of: family.wordEmbeddings), family.outputLayer)
+  }
+}
