@@ -14,7 +14,7 @@ from transformers import AutoConfig
 FAMILIES = """llama mistral ministral qwen2 qwen3 seed_oss phi3 gpt2 starcoder2 gpt_bigcode stablelm olmo olmo2 olmo3
 gpt_neox nemotron arcee granite helium ernie4_5 glm glm4 gpt_neo gemma gemma2 gemma3_text exaone4 smollm3 phi gptj falcon
 cohere cohere2 opt""".split()
-LAYERS, HEADS, KV, HIDDEN = 4, 8, 4, 64
+LAYERS, HEADS, KV, HIDDEN = 6, 8, 4, 64
 
 # What the classes call the fields, beside the names of attribute_map.
 NAMES = {
@@ -44,11 +44,18 @@ def rope(config) -> dict | None:
     if config.model_type == "gptj":
         return {"type": "default", "theta": 10000.0,
                 "partialRotaryFactor": config.rotary_dim / (config.hidden_size // config.num_attention_heads)}
-    config.standardize_rope_params()  # as its rotary embeddings do when the model is made
+    labels: list[str] = []
+    if config.model_type in ("gemma3_text", "olmo3"):
+        labels = ["full_attention", "sliding_attention"]
+    else:
+        config.standardize_rope_params()  # as its rotary embeddings do when the model is made
+        if "layer_types" in type(config).__dataclass_fields__:  # others have one set of parameters, whatever the file lists
+            labels = config.nested_rope_parameter_keys(config.rope_parameters)
     parameters, local = config.rope_parameters, None
-    if config.nested_rope_parameter_keys(parameters):
-        local = (parameters.get("sliding_attention") or {}).get("rope_theta")
-        parameters = parameters.get("full_attention") or next(value for value in parameters.values() if value)
+    if labels:
+        nested = {label: parameters[label] for label in labels if parameters[label]}
+        local = nested.get("sliding_attention", {}).get("rope_theta")
+        parameters = nested.get("full_attention") or next(iter(nested.values()))
     names = {"factor": "factor", "original_max_position_embeddings": "originalMaxPositionEmbeddings",
              "attention_factor": "attentionFactor", "beta_fast": "betaFast", "beta_slow": "betaSlow", "mscale": "mscale",
              "mscale_all_dim": "mscaleAllDim", "truncate": "truncate", "short_factor": "shortFactor",
@@ -74,11 +81,13 @@ def reading(config) -> dict:
     per_head = config.hidden_size // heads
     window = config.window_size if kind == "gpt_neo" else config.sliding_window if kind in WINDOWS else None
     epsilon = own(config, "normEps")
-    kv = own(config, "keyValueHeads") if kind != "gpt_bigcode" else config.num_key_value_heads
+    kv = own(config, "keyValueHeads")
+    if kind == "gpt_bigcode" and config.multi_query:
+        kv = 1
     found = {
         "modelType": kind, "hiddenSize": config.hidden_size, "layers": config.num_hidden_layers, "heads": heads,
         "intermediateSize": own(config, "intermediateSize") or 4 * config.hidden_size,
-        "keyValueHeads": kv or heads, "vocabSize": config.vocab_size,
+        "keyValueHeads": heads if kv is None else kv, "vocabSize": config.vocab_size,
         "headDim": per_head if kind in UNCHANGEABLE_HEAD_DIM else getattr(config, "head_dim", None) or per_head,
         "maxPositionEmbeddings": config.max_position_embeddings,
         "normEps": 1e-5 if epsilon is None else epsilon,  # OLMo's and OPT's norms have PyTorch's own
@@ -145,7 +154,7 @@ OTHERS: list[dict] = [
     {"num_key_value_heads": None}, {"num_key_value_heads": 2}, {"num_key_value_heads": 0}, {"num_kv_heads": 2},
     {"head_dim": None}, {"head_dim": 16}, {"head_dim": "16"}, {"intermediate_size": None}, {"n_inner": None}, {"n_inner": 99},
     {"hidden_size": 128}, {"hidden_size": 128.0}, {"n_embd": 128}, {"hidden_size": 128, "n_embd": 256}, {"n_embed": 128},
-    {"num_hidden_layers": 4, "n_layer": 3}, {"max_position_embeddings": 10**10}, {"max_position_embeddings": 777},
+    {"num_hidden_layers": 6, "n_layer": 7}, {"max_position_embeddings": 10**10}, {"max_position_embeddings": 777},
     {"n_positions": 55}, {"hidden_act": "gelu"}, {"hidden_act": None}, {"activation_function": "relu"},
     {"hidden_activation": "gelu"}, {"rms_norm_eps": 3e-6}, {"rms_norm_eps": float("nan")}, {"layer_norm_eps": 3e-6},
     {"layer_norm_epsilon": 3e-6}, {"norm_epsilon": 3e-6}, {"norm_eps": 3e-6}, {"rms_norm_eps": "1e-5"},
@@ -153,12 +162,12 @@ OTHERS: list[dict] = [
     {"use_qkv_bias": True}, {"multi_query": False}, {"sliding_window": None}, {"sliding_window": 16},
     {"sliding_window": 16, "use_sliding_window": True}, {"sliding_window": 16, "use_sliding_window": True, "max_window_layers": 2},
     {"use_sliding_window": True, "sliding_window": None}, {"window_size": 32}, {"sliding_window_pattern": 2},
-    {"layer_types": ["full_attention", "sliding_attention"] * 2}, {"layer_types": ["attention"] * 4},
-    {"layer_types": ["full_attention"] * 3}, {"layer_types": None},
-    {"layer_types": ["full_attention", "sliding_attention"] * 2, "use_sliding_window": True},
-    {"use_bidirectional_attention": True}, {"no_rope_layers": [1, 0, 0, 1], "use_sliding_window": True, "sliding_window": 8},
+    {"layer_types": ["full_attention", "sliding_attention"] * 3}, {"layer_types": ["attention"] * 6},
+    {"layer_types": ["full_attention"] * 5}, {"layer_types": None},
+    {"layer_types": ["full_attention", "sliding_attention"] * 3, "use_sliding_window": True},
+    {"use_bidirectional_attention": True}, {"no_rope_layers": [1, 0, 0, 1, 1, 0], "use_sliding_window": True, "sliding_window": 8},
     {"no_rope_layer_interval": 2, "use_sliding_window": True, "sliding_window": 8},
-    {"attention_types": [[["local"], 4]]}, {"attention_types": [[["global", "local"], 3]]},
+    {"attention_types": [[["local"], 6]]}, {"attention_types": [[["global", "local"], 2]]},
     {"limits": [float("nan"), float("-inf")], "huge": 10**40, "ключ": "Jürgen \ud83d\ude00 \ud800"},
     {"architectures": None}, {"quantization_config": None},
 ]
@@ -170,7 +179,7 @@ def base(family: str) -> dict:
                 "max_position_embeddings": 128}
     return {"model_type": family, "architectures": ["X"], "vocab_size": 259} \
         | {attributes.get(name, name): value for name, value in standard.items()} \
-        | ({"attention_types": [[["global", "local"], 2]]} if family == "gpt_neo" else {}) \
+        | ({"attention_types": [[["global", "local"], 3]]} if family == "gpt_neo" else {}) \
         | ({"num_key_value_heads": KV} if family not in WITHOUT_ROPE | {"gptj", "gpt_neox", "falcon"} else {}) \
         | ({"rotary_dim": 8} if family == "gptj" else {}) | ({"layer_types": None} if family == "ministral" else {})
 
@@ -208,7 +217,7 @@ def table(directory: Path) -> list[dict]:
     rows = []
     for family in FAMILIES:
         chosen = forms(family, len(ROPES) + len(OTHERS) + 1, 0)
-        some = chosen if family == "llama" else [chosen[0]] + random.Random(family).sample(chosen[1:], 6)
+        some = chosen if family == "llama" else [chosen[0]] + random.Random(family).sample(chosen[1:], 4)
         for text in some:
             said = by_transformers(directory, text)
             if isinstance(said, dict):

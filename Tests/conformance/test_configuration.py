@@ -37,8 +37,10 @@ def same(mine: object, theirs: object) -> bool:
 def is_refused_by_the_model(theirs: dict) -> bool:
     """What the configuration class takes, and no model can be made of: zerofs says so at once."""
     rope = theirs["rope"] or {"theta": 1, "partialRotaryFactor": 1}
-    return theirs["heads"] % theirs["keyValueHeads"] != 0 or theirs["hiddenSize"] % theirs["heads"] != 0 \
-        or rope["theta"] is None or rope["partialRotaryFactor"] is None
+    heads, hidden, kv = theirs["heads"], theirs["hiddenSize"], theirs["keyValueHeads"]
+    return kv == 0 or heads % kv != 0 or isinstance(hidden, float) \
+        or theirs["headDim"] == hidden // heads and hidden % heads != 0 \
+        or rope["theta"] is None or rope["partialRotaryFactor"] is None or rope["partialRotaryFactor"] > 1
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -55,7 +55,7 @@ extension ConfigurationKeys {
     [.hiddenAct: ["hidden_activation"], .mlpBias: []], hiddenSize: 2304, intermediateSize: 9216, layers: 26,
     heads: 8, keyValueHeads: 4, headDim: 256, vocabSize: 262208, maxPositionEmbeddings: 131072,
     tieWordEmbeddings: true, hiddenAct: "gelu_pytorch_tanh", slidingWindow: 4096,
-    windows: .allBut(every: 6, readsPattern: true), hasLayerTypes: true,
+    windows: .allBut(every: 6, readsPattern: true, halvesIfBidirectional: true), hasLayerTypes: true,
     rope: .perLayerType(theta: 1_000_000, localTheta: 10_000, localKey: "rope_local_base_freq"))
 
   /// `Exaone4Config`.

@@ -50,7 +50,8 @@ package struct ConfigurationKeys: Sendable {
     /// Only with `use_sliding_window`, and then from layer `max_window_layers` on, which is 28 where it is missing.
     case switched
     /// In all layers but every n-th, n being `sliding_window_pattern` where the family reads that.
-    case allBut(every: Int, readsPattern: Bool)
+    /// Gemma 3 halves the window with `use_bidirectional_attention`.
+    case allBut(every: Int, readsPattern: Bool, halvesIfBidirectional: Bool = false)
     /// With `use_sliding_window` in the layers without rotary embeddings (SmolLM3).
     case withoutRope
     /// In the layers that `attention_types` calls local (GPT-Neo).

@@ -131,11 +131,10 @@ extension ConfigurationReader {
       if try !switched("use_sliding_window", false) { window = nil }
       let first = try count("max_window_layers", 28)
       if window != nil { attention = (0..<layers).map { $0 >= first ? .sliding : .full } }
-    case .allBut(var every, let readsPattern):
-      if readsPattern {
-        every = try count("sliding_window_pattern", every)
-        // Gemma3TextConfig alone; of the others no file has it.
-        if try switched("use_bidirectional_attention", orNull: false) { window = window.map { $0 / 2 + 1 } }
+    case .allBut(var every, let readsPattern, let halvesIfBidirectional):
+      if readsPattern { every = try count("sliding_window_pattern", every) }
+      if halvesIfBidirectional, try switched("use_bidirectional_attention", orNull: false) {
+        window = window.map { $0 / 2 + 1 }
       }
       if every > 0 { attention = (1...layers).map { $0.isMultiple(of: every) ? .full : .sliding } }
     case .withoutRope:

@@ -40,8 +40,10 @@ package struct DiskDirectory: ModelFiles {
     var status = stat()
     guard stat(path, &status) == 0 else {
       let code = errno
-      throw code == ENOENT && DiskDirectory.isHubID(path)
-        ? .hubID(path) : .unreadable(.io(path: path, offset: 0, errno: code))
+      throw code == ENOENT
+        ? DiskDirectory.hubID(path).map { .hubID($0, path: path) }
+          ?? .unreadable(.io(path: path, offset: 0, errno: code))
+        : .unreadable(.io(path: path, offset: 0, errno: code))
     }
     guard status.st_mode & S_IFMT == S_IFDIR else {
       throw .unreadable(.io(path: path, offset: 0, errno: ENOTDIR))
@@ -112,9 +114,14 @@ package struct DiskDirectory: ModelFiles {
     return "/" + (parts.dropLast(2) + ["blobs".utf8[...]]).map { String($0) ?? "" }.joined(separator: "/")
   }
 
-  /// `org/name`, as the Hub calls a model.
-  private static func isHubID(_ path: String) -> Bool {
-    let parts = path.split(separator: "/", omittingEmptySubsequences: false)
-    return parts.count == 2 && parts.allSatisfy { !$0.isEmpty && $0.first != "." }
+  /// `org/name`, as the Hub calls a model, of a path that is that, or the model's address.
+  private static func hubID(_ path: String) -> String? {
+    let address = ["https://huggingface.co/", "https://hf.co/", "hf://"].lazy.compactMap {
+      path.dropping(prefix: $0)
+    }.first
+    let parts = (address ?? path).split(separator: "/", omittingEmptySubsequences: false)
+    guard address == nil ? parts.count == 2 : parts.count >= 2 else { return nil }
+    guard parts.prefix(2).allSatisfy({ !$0.isEmpty && $0.first != "." }) else { return nil }
+    return parts.prefix(2).joined(separator: "/")
   }
 }

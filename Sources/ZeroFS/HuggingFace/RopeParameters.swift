@@ -234,9 +234,13 @@ struct RopeReader {
     -> RopeParameters
   {
     let own = try object("rope_parameters", in: members)
-    var (full, sliding) = (
-      try object("full_attention", in: own), try object("sliding_attention", in: own)
-    )
+    func parameters(_ type: String) throws(SourceError) -> JSON.Members {
+      var parameters = try object(type, in: own)
+      if own[type]?.isNull != false { parameters.set("rope_type", .string("default")) }
+      return parameters
+    }
+    var (full, sliding) = (try parameters("full_attention"), try parameters("sliding_attention"))
+    // An old `type` has no effect beside the `rope_type` that the class starts from.
     for member in try object("rope_scaling", in: members).all { full.set(member.name, member.value) }
     setDefault(
       "rope_theta", of: &full, members["rope_theta"], named: "rope_theta", otherwise: .double(theta))

@@ -7,7 +7,7 @@ package enum SourceError: Failure, Equatable {
   /// The directory or one of its files can't be read.
   case unreadable(ReadError)
   /// There is no such directory, and the name looks like a model's on the Hub.
-  case hubID(String)
+  case hubID(String, path: String)
   case danglingLink(path: String, target: String)
   /// A symbolic link leads out of the model directory and of the Hub cache that it is part of.
   case linkLeaves(path: String, target: String)
@@ -68,8 +68,8 @@ package enum SourceError: Failure, Equatable {
     switch self {
     case .unreadable(let error):
       "\(error.path): \(error.reason). \(error.advice)"
-    case .hubID(let name):
-      "\(name): no such directory. zerofs reads models from disk: for the Hub's \(name) run `hf download \(name)`, and give "
+    case .hubID(let name, let path):
+      "\(path): no such directory. zerofs reads models from disk: for the Hub's \(name) run `hf download \(name)`, and give "
         + "the directory that it prints."
     case .danglingLink(let path, let target):
       "\(path): a link to \(JSON.excerpt(target)), which is missing. The download is incomplete, or the link was copied "

@@ -22,15 +22,21 @@ import Testing
   @Test(
     arguments: [
       ("it has 3 bytes", [1, 2, 3]),
-      ("header would be", [255, 255, 255, 255, 255, 255, 255, 255]),
-      ("does not start with {", safetensors(header: "[]")),
-      ("not the JSON", safetensors(header: "{\"a\":")),
-      ("a.dtype", safetensors(header: #"{"a":{"shape":[1],"data_offsets":[0,4]}}"#)),
+      ("no length of a header", [255, 255, 255, 255, 255, 255, 255, 255]),
+      ("no { at byte 0", safetensors(header: "[]")),
+      ("no {, and the text ends at byte 5", safetensors(header: "{\"a\":")),
+      (
+        "without dtype, shape or data_offsets at byte 5",
+        safetensors(header: #"{"a":{"shape":[1],"data_offsets":[0,4]}}"#)
+      ),
       (
         "data_offsets [4, 0]", safetensors(header: #"{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}"#)
       ),
-      ("data_offsets [0]", safetensors(header: #"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0]}}"#)),
-      ("shape [-1]", safetensors(header: #"{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}"#)),
+      (
+        "data_offsets that aren't two",
+        safetensors(header: #"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0]}}"#)
+      ),
+      ("no count", safetensors(header: #"{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}"#)),
       (
         "is F32 [2], 8 bytes, but has 4",
         safetensors(header: #"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}"#)
@@ -63,8 +69,8 @@ import Testing
     #expect(text.contains(why))
   }
 
-  @Test(arguments: [0, 3, 5])
-  func truncatedOrTrailing(data: Int) throws {
+  @Test(arguments: [0, 3])
+  func truncated(data: Int) throws {
     let text = #"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#
     let error = try #require(throws: SourceError.self) {
       try header(safetensors(header: text, data: [UInt8](repeating: 0, count: data)))
@@ -74,6 +80,22 @@ import Testing
       return
     }
     #expect((expected, actual) == (12 + text.utf8.count, 8 + text.utf8.count + data))
+  }
+
+  @Test func moreThanTheHeaderDescribes() throws {
+    let text = #"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#
+    let error = try #require(throws: SourceError.self) {
+      try header(safetensors(header: text, data: [UInt8](repeating: 0, count: 5)))
+    }
+    #expect("\(error)".contains("1 more than its header describes"), "\(error)")
+    #expect(!"\(error)".contains("incomplete"))
+  }
+
+  /// The first eight bytes of a file that may be any are not shown.
+  @Test func contentIsNotShown() throws {
+    let error = try #require(throws: SourceError.self) { try header(Array("root:$y$secret:1:0".utf8)) }
+    #expect(
+      !"\(error)".contains(where: \.isNumber) || !"\(error)".contains("\(0x2479_243A_746F_6F72)"), "\(error)")
   }
 
   @Test func headerLongerThanTheFile() throws {
