@@ -25,6 +25,7 @@ enum Fixture {
     do {
       var mount = MountOptions(source: paths[0], isForeground: isForeground, logFile: logFile)
       (mount.isCached, mount.options) = (isCached, options)
+      mount.sourceBytes = 5_000_000
       mount.layouts = layouts
       mount.reports = [FileTree.Entry("version") { VirtualFile("fixture\n") }]
       let point = try Mountpoint(paths[1], options: options, logger: LogDestination.standardError.logger())
@@ -36,7 +37,7 @@ enum Fixture {
   }
 
   /// `copyN` and `duplicateN` are one directory, of N + 1 files; there is none of 13.
-  static let layouts = LayoutTrees { name in
+  static let layouts = LayoutResolver { name in
     let digits = name.drop { $0.isLetter }
     guard ["copy", "duplicate"].contains(name.prefix(name.count - digits.count)), let number = Int(digits)
     else { return .unknown }

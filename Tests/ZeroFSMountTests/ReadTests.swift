@@ -55,7 +55,7 @@ import Testing
   }
 
   /// Readers that go on where they were, go back, or skip, in requests that change at times. One at a time is read ahead for;
-  /// many, half of them with two threads on one handle, have all processors busy (`GatherPool`).
+  /// many, half of them with two threads on one handle, have all processors busy (`ReadAhead`).
   @Test(arguments: [1, 24]) func readersInOrder(atATime: Int) throws {
     let scratch = try mounted()
     let seed = UInt64.random(in: 0 ... .max)

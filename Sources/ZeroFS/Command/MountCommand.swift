@@ -18,6 +18,9 @@ struct MountCommand: CheckpointCommand {
       dp12-zero3-nopipe, is that checkpoint. .zerofs holds reports.
       """)
 
+  /// The daemon keeps about two kilobytes for each rank's files, before anybody looks at them.
+  private static let maxRanks = 1 << 20
+
   @Argument(
     help: "The Hugging Face model directory, or an archive that `zerofs materialize --compress` made.")
   var hfDir: String
@@ -47,19 +50,22 @@ struct MountCommand: CheckpointCommand {
     try reporting {
       // The daemon leaves the working directory, and verifies sources by their paths.
       let source = absolutePath(hfDir)
-      let mountOptions = self.mountOptions.flatMap { $0.split(separator: ",").map(String.init) }
+      let mountOptions = self.mountOptions.flatMap { $0.utf8.split(separator: UInt8(ascii: ",")) }
+        .map { String(Substring($0)) }
       let mountpoint = try Mountpoint(
         mountpoint, options: mountOptions, logger: LogDestination.standardError.logger())
       let model = try ModelSource(path: source)
       let (directory, options) = (model.directory, try model.options(of: self))
       let files = try options.files()
       let checkpoint = try options.checkpoint(of: directory, files)
+      try checkpoint.checkRanks(allowed: MountCommand.maxRanks)
       warn(checkpoint.warnings)
       let recorded = try options.recorded()
       var mount = MountOptions(source: source, isForeground: foreground, logFile: logFile)
       mount.isCached = cached
       mount.options = mountOptions
-      mount.layouts = LayoutCatalog(directory: directory, options: options, files: files).trees
+      mount.sourceBytes = (directory.descriptions + directory.files).reduce(0) { $0 + $1.size }
+      mount.layouts = CheckpointResolver(directory: directory, options: options, files: files).layouts
       mount.reports = [
         FileTree.Entry("plan.json") {
           VirtualFile(PlanReport(checkpoint, modified: directory.modified).json + "\n")

@@ -5,17 +5,17 @@ import Mount
 import Run
 
 /// The checkpoints that directories below a mount's root are: the command line's, with another layout.
-struct LayoutCatalog: Sendable {
+struct CheckpointResolver: Sendable {
   /// Ranks of a layout that is composed only because someone looked up its name: one of millions would fill the memory.
-  private static let mostRanks = 1 << 16
+  private static let maxRanks = 1 << 16
 
   let directory: HuggingFaceDirectory
   let options: CheckpointOptions
   /// What the options name, read once: the daemon must not read it again.
   let files: CheckpointOptions.Files
 
-  var trees: LayoutTrees {
-    LayoutTrees { [self] name in
+  var layouts: LayoutResolver {
+    LayoutResolver { [self] name in
       guard let words = LayoutName(name) else { return .unknown }
       do {
         let checkpoint = try checkpoint(words)
@@ -33,11 +33,16 @@ struct LayoutCatalog: Sendable {
     if name.engine == .pipeline && checkpoint.layout.engine != .pipeline {
       throw LayoutError.notInFlavor(option: "pipe", flavor: options.layout.flavor?.rawValue ?? "hf")
     }
-    let ranks = checkpoint.layout.worldSize
-    guard ranks <= LayoutCatalog.mostRanks else {
-      throw LayoutError.ranks(ranks, allowed: LayoutCatalog.mostRanks)
-    }
+    try checkpoint.checkRanks(allowed: CheckpointResolver.maxRanks)
     return checkpoint
+  }
+}
+
+extension Checkpoint {
+  /// Before the names of its files are made.
+  func checkRanks(allowed: Int) throws(LayoutError) {
+    let ranks = layout.worldSize
+    guard ranks <= allowed else { throw .ranks(ranks, allowed: allowed) }
   }
 }
 
