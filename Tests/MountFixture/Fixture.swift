@@ -3,19 +3,20 @@ import Glibc
 import Logging
 import Mount
 
-/// `MountFixture SOURCES MOUNTPOINT [-f] [--cached] [--log-file PATH] [--files N] [-o OPTION]`: mounts a tree over the
+/// `MountFixture SOURCES MOUNTPOINT [-f] [--cached] [--log-file PATH] [--files N] [--broken] [-o OPTION]`: mounts a tree over the
 /// files `a.bin` and `b.bin` of SOURCES, as `zerofs mount` mounts a checkpoint.
 @main
 enum Fixture {
   static func main() {
     var words = Array(CommandLine.arguments.dropFirst().reversed())
     var (paths, options): ([String], [String]) = ([], [])
-    var (isForeground, isCached, files) = (false, false, 10)
+    var (isForeground, isCached, isBroken, files) = (false, false, false, 10)
     var logFile: String?
     while let word = words.popLast() {
       switch word {
       case "-f": isForeground = true
       case "--cached": isCached = true
+      case "--broken": isBroken = true
       case "--log-file": logFile = words.popLast()
       case "--files": files = words.popLast().flatMap { Int($0) } ?? files
       case "-o": options += words.popLast().map { [$0] } ?? []
@@ -29,15 +30,25 @@ enum Fixture {
       mount.layouts = layouts
       mount.reports = [FileTree.Entry("version") { VirtualFile("fixture\n") }]
       let point = try Mountpoint(paths[1], options: options, logger: LogDestination.standardError.logger())
-      try tree(sources: paths[0], files: files).mount(at: point, mount)
+      let tree = try tree(sources: paths[0], files: files)
+      try (isBroken ? broken(tree) : tree).mount(at: point, mount)
     } catch {
       try? LogDestination.standardError.logger().error("\(error)")
-      exit(6)
+      exit((error as? any Failure)?.exitStatus.rawValue ?? 1)
     }
   }
 
-  /// `copyN` and `duplicateN` are one directory, of N + 1 files; there is none of 13.
+  /// `tree` with a file in front that can't be composed.
+  static func broken(_ tree: FileTree) -> FileTree {
+    let file = FileTree.Entry("a.pt") { fatalError("a bug of the fixture's") }
+    return FileTree([file] + tree.entries, modified: tree.modified)
+  }
+
+  /// `copyN` and `duplicateN` are one directory, of N + 1 files; there is none of 13, nor of what starts with `refused`. The
+  /// daemon doesn't survive `crash`.
   static let layouts = LayoutResolver { name in
+    if name == "crash" { fatalError("a bug of the fixture's") }
+    if name.hasPrefix("refused") { return .refused(reason: "\(name) is refused") }
     let digits = name.drop { $0.isLetter }
     guard ["copy", "duplicate"].contains(name.prefix(name.count - digits.count)), let number = Int(digits)
     else { return .unknown }

@@ -33,16 +33,11 @@ struct CheckpointResolver: Sendable {
     if name.engine == .pipeline && checkpoint.layout.engine != .pipeline {
       throw LayoutError.notInFlavor(option: "pipe", flavor: options.layout.flavor?.rawValue ?? "hf")
     }
-    try checkpoint.checkRanks(allowed: CheckpointResolver.maxRanks)
+    let ranks = checkpoint.layout.worldSize
+    guard ranks <= CheckpointResolver.maxRanks else {
+      throw LayoutError.ranks(ranks, allowed: CheckpointResolver.maxRanks)
+    }
     return checkpoint
-  }
-}
-
-extension Checkpoint {
-  /// Before the names of its files are made.
-  func checkRanks(allowed: Int) throws(LayoutError) {
-    let ranks = layout.worldSize
-    guard ranks <= allowed else { throw .ranks(ranks, allowed: allowed) }
   }
 }
 

@@ -58,7 +58,10 @@ struct MountCommand: CheckpointCommand {
       let (directory, options) = (model.directory, try model.options(of: self))
       let files = try options.files()
       let checkpoint = try options.checkpoint(of: directory, files)
-      try checkpoint.checkRanks(allowed: MountCommand.maxRanks)
+      let ranks = checkpoint.layout.worldSize
+      guard ranks <= MountCommand.maxRanks else {
+        throw MountError.tooManyRanks(count: ranks, allowed: MountCommand.maxRanks)
+      }
       warn(checkpoint.warnings)
       let recorded = try options.recorded()
       var mount = MountOptions(source: source, isForeground: foreground, logFile: logFile)

@@ -20,15 +20,16 @@ final class Superblock: Sendable {
 
   /// - Parameter control: the files of `.zerofs`.
   /// - Throws: `.tooManyFiles` for a root whose numbers would reach those of `.zerofs`.
-  init(_ tree: FileTree, control: [FileTree.Entry] = [], layouts: LayoutResolver? = nil) throws(MountError) {
+  init(
+    _ tree: FileTree, control: [FileTree.Entry] = [], layouts: LayoutResolver? = nil,
+    maxCount: Int = InodeNumber.maxCount - 1
+  ) throws(MountError) {
     // Before its inodes are made, which take more than its entries.
-    guard tree.entries.count < InodeNumber.maxCount else {
-      throw .tooManyFiles(count: tree.entries.count, allowed: InodeNumber.maxCount - 1)
+    guard tree.entries.count <= maxCount else {
+      throw .tooManyFiles(count: tree.entries.count, allowed: maxCount)
     }
     root = InodeTable(tree)
-    guard root.count < InodeNumber.maxCount else {
-      throw .tooManyFiles(count: root.count, allowed: InodeNumber.maxCount - 1)
-    }
+    guard root.count <= maxCount else { throw .tooManyFiles(count: root.count, allowed: maxCount) }
     self.control = InodeTable(
       FileTree(control, modified: tree.modified), first: InodeNumber.first(InodeNumber.control),
       parent: InodeTable.rootNumber)

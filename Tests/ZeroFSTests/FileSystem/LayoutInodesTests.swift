@@ -128,4 +128,18 @@ import Testing
     mounted.forget(2, 100)
     #expect(mounted[2] != nil)
   }
+
+  /// The root, `b` and three files.
+  @Test(arguments: [(2, 3), (3, 5), (4, 5), (5, nil)])
+  func aTreeOfTooManyFilesIsRefused(allowed: Int, counted: Int?) throws {
+    let tree = FileTree(
+      ["a", "b/c", "b/d"].map { path in FileTree.Entry(path) { VirtualFile("x") } }, modified: timespec())
+    let error = counted.map { MountError.tooManyFiles(count: $0, allowed: allowed) }
+    do throws(MountError) {
+      _ = try Superblock(tree, maxCount: allowed)
+      #expect(error == nil)
+    } catch let thrown {
+      #expect(thrown == error && thrown.exitStatus == .layout)
+    }
+  }
 }
