@@ -3,7 +3,7 @@ import Glibc
 import Logging
 import Mount
 
-/// `MountFixture SOURCES MOUNTPOINT [-f] [--cached] [--log-file PATH] [--files N] [--broken] [-o OPTION]`: mounts a tree over the
+/// `MountFixture SOURCES MOUNTPOINT [-f] [--cached] [--log-file PATH] [--files N] [--broken] [--note-reads PATH] [-o OPTION]`: mounts a tree over the
 /// files `a.bin` and `b.bin` of SOURCES, as `zerofs mount` mounts a checkpoint.
 @main
 enum Fixture {
@@ -11,12 +11,13 @@ enum Fixture {
     var words = Array(CommandLine.arguments.dropFirst().reversed())
     var (paths, options): ([String], [String]) = ([], [])
     var (isForeground, isCached, isBroken, files) = (false, false, false, 10)
-    var logFile: String?
+    var (logFile, notes): (String?, String?)
     while let word = words.popLast() {
       switch word {
       case "-f": isForeground = true
       case "--cached": isCached = true
       case "--broken": isBroken = true
+      case "--note-reads": notes = words.popLast()
       case "--log-file": logFile = words.popLast()
       case "--files": files = words.popLast().flatMap { Int($0) } ?? files
       case "-o": options += words.popLast().map { [$0] } ?? []
@@ -30,7 +31,7 @@ enum Fixture {
       mount.layouts = layouts
       mount.reports = [FileTree.Entry("version") { VirtualFile("fixture\n") }]
       let point = try Mountpoint(paths[1], options: options, logger: LogDestination.standardError.logger())
-      let tree = try tree(sources: paths[0], files: files)
+      let tree = try tree(sources: paths[0], files: files, notes: notes)
       try (isBroken ? broken(tree) : tree).mount(at: point, mount)
     } catch {
       try? LogDestination.standardError.logger().error("\(error)")
@@ -63,13 +64,16 @@ enum Fixture {
   /// bf16 elements of a row of `a.bin`.
   static let cols = 1024
 
-  static func tree(sources: String, files: Int = 10) throws -> FileTree {
+  /// - Parameter notes: a file for a line about each read of `a.bin`.
+  static func tree(sources: String, files: Int = 10, notes: String? = nil) throws -> FileTree {
     let a = try SourceFile(path: sources + "/a.bin")
+    let noted: any ByteSource = notes.map { NotingSource(a, notes: $0) } ?? a
     let b = try SourceFile(path: sources + "/b.bin")
     let truncated = TensorExpression(
       source: try TruncatedSource(path: sources + "/truncated.bin"), offset: 0, shape: [1 << 19],
       dtype: .bfloat16)
-    let tensor = TensorExpression(source: a, offset: 0, shape: [a.size / 2 / cols, cols], dtype: .bfloat16)
+    let tensor = TensorExpression(
+      source: noted, offset: 0, shape: [a.size / 2 / cols, cols], dtype: .bfloat16)
     let small = TensorExpression(source: b, offset: 0, shape: [b.size / 2], dtype: .bfloat16)
     var entries = [
       FileTree.Entry("verbatim.pt") { VirtualFile([.literal(Array("head".utf8))] + tensor.extents) },
@@ -112,4 +116,26 @@ private final class TruncatedSource: ByteSource {
     try file.read(at: offset, into: buffer)
   }
   func verify() throws(ReadError) {}
+}
+
+/// Appends the end of each read to a file, once it is done.
+private final class NotingSource: ByteSource {
+  private let file: SourceFile
+  private let notes: Int32
+
+  init(_ file: SourceFile, notes: String) {
+    self.file = file
+    self.notes = open(notes, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+  }
+
+  deinit { close(notes) }
+
+  var name: String { file.name }
+  var mapping: UnsafeRawBufferPointer? { file.mapping }
+  func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(ReadError) {
+    try file.read(at: offset, into: buffer)
+    let line = "\(offset + buffer.count)\n"
+    _ = line.utf8.withContiguousStorageIfAvailable { write(notes, $0.baseAddress, $0.count) }
+  }
+  func verify() throws(ReadError) { try file.verify() }
 }
