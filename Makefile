@@ -25,7 +25,7 @@ define install
 	else echo "already there:" $(1); fi
 endef
 
-.PHONY: help build demo test check bench clean build-packages python-packages
+.PHONY: help build demo test check tsan asan bench clean build-packages python-packages
 
 help: ## what the verbs do
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -50,12 +50,20 @@ check: ## formatting, as .swift-format says
 	$(call say,"Checking format")
 	swift format lint --strict -r Sources Tests Package.swift
 
+tsan: build-packages ## the Swift tests and live mounts under ThreadSanitizer; SUITES="ReadTests …" for some
+	$(call say,"ThreadSanitizer")
+	Tests/sanitizers/run.sh thread $(SUITES)
+
+asan: build-packages ## likewise under AddressSanitizer
+	$(call say,"AddressSanitizer")
+	Tests/sanitizers/run.sh address $(SUITES)
+
 bench: build .venv/.stamp ## throughput, scale and growth against references: Benchmarks/RESULTS.md
 	$(call say,"Measuring (a quiet machine gives better figures)")
 	$(PYTHON) Benchmarks/bench.py $(ZEROFS) --disk $(BENCH_CACHE) --smollm2 $(CACHE)/smollm2 --oracle $(SHARED)/oracle
 
 clean: ## remove what the other verbs made
-	rm -rf .build .venv $(CACHE) $(BENCH_CACHE)
+	rm -rf .build .build-tsan .build-asan .venv $(CACHE) $(BENCH_CACHE)
 
 build-packages:
 	$(call say,"Debian packages for the build")

@@ -3,19 +3,21 @@ import Glibc
 import Logging
 import Mount
 
-/// `MountFixture SOURCES MOUNTPOINT [-f] [--cached] [--log-file PATH] [--files N] [-o OPTION]`: mounts a tree over the
+/// `MountFixture SOURCES MOUNTPOINT [-f] [--cached] [--log-file PATH] [--files N] [--broken] [--note-reads PATH] [-o OPTION]`: mounts a tree over the
 /// files `a.bin` and `b.bin` of SOURCES, as `zerofs mount` mounts a checkpoint.
 @main
 enum Fixture {
   static func main() {
     var words = Array(CommandLine.arguments.dropFirst().reversed())
     var (paths, options): ([String], [String]) = ([], [])
-    var (isForeground, isCached, files) = (false, false, 10)
-    var logFile: String?
+    var (isForeground, isCached, isBroken, files) = (false, false, false, 10)
+    var (logFile, notes): (String?, String?)
     while let word = words.popLast() {
       switch word {
       case "-f": isForeground = true
       case "--cached": isCached = true
+      case "--broken": isBroken = true
+      case "--note-reads": notes = words.popLast()
       case "--log-file": logFile = words.popLast()
       case "--files": files = words.popLast().flatMap { Int($0) } ?? files
       case "-o": options += words.popLast().map { [$0] } ?? []
@@ -25,18 +27,29 @@ enum Fixture {
     do {
       var mount = MountOptions(source: paths[0], isForeground: isForeground, logFile: logFile)
       (mount.isCached, mount.options) = (isCached, options)
+      mount.sourceBytes = 5_000_000
       mount.layouts = layouts
       mount.reports = [FileTree.Entry("version") { VirtualFile("fixture\n") }]
       let point = try Mountpoint(paths[1], options: options, logger: LogDestination.standardError.logger())
-      try tree(sources: paths[0], files: files).mount(at: point, mount)
+      let tree = try tree(sources: paths[0], files: files, notes: notes)
+      try (isBroken ? broken(tree) : tree).mount(at: point, mount)
     } catch {
       try? LogDestination.standardError.logger().error("\(error)")
-      exit(6)
+      exit((error as? any Failure)?.exitStatus.rawValue ?? 1)
     }
   }
 
-  /// `copyN` and `duplicateN` are one directory, of N + 1 files; there is none of 13.
-  static let layouts = LayoutTrees { name in
+  /// `tree` with a file in front that can't be composed.
+  static func broken(_ tree: FileTree) -> FileTree {
+    let file = FileTree.Entry("a.pt") { fatalError("a bug of the fixture's") }
+    return FileTree([file] + tree.entries, modified: tree.modified)
+  }
+
+  /// `copyN` and `duplicateN` are one directory, of N + 1 files; there is none of 13, nor of what starts with `refused`. The
+  /// daemon doesn't survive `crash`.
+  static let layouts = LayoutResolver { name in
+    if name == "crash" { fatalError("a bug of the fixture's") }
+    if name.hasPrefix("refused") { return .refused(reason: "\(name) is refused") }
     let digits = name.drop { $0.isLetter }
     guard ["copy", "duplicate"].contains(name.prefix(name.count - digits.count)), let number = Int(digits)
     else { return .unknown }
@@ -51,13 +64,16 @@ enum Fixture {
   /// bf16 elements of a row of `a.bin`.
   static let cols = 1024
 
-  static func tree(sources: String, files: Int = 10) throws -> FileTree {
+  /// - Parameter notes: a file for a line about each read of `a.bin`.
+  static func tree(sources: String, files: Int = 10, notes: String? = nil) throws -> FileTree {
     let a = try SourceFile(path: sources + "/a.bin")
+    let noted: any ByteSource = notes.map { NotingSource(a, notes: $0) } ?? a
     let b = try SourceFile(path: sources + "/b.bin")
     let truncated = TensorExpression(
       source: try TruncatedSource(path: sources + "/truncated.bin"), offset: 0, shape: [1 << 19],
       dtype: .bfloat16)
-    let tensor = TensorExpression(source: a, offset: 0, shape: [a.size / 2 / cols, cols], dtype: .bfloat16)
+    let tensor = TensorExpression(
+      source: noted, offset: 0, shape: [a.size / 2 / cols, cols], dtype: .bfloat16)
     let small = TensorExpression(source: b, offset: 0, shape: [b.size / 2], dtype: .bfloat16)
     var entries = [
       FileTree.Entry("verbatim.pt") { VirtualFile([.literal(Array("head".utf8))] + tensor.extents) },
@@ -100,4 +116,26 @@ private final class TruncatedSource: ByteSource {
     try file.read(at: offset, into: buffer)
   }
   func verify() throws(ReadError) {}
+}
+
+/// Appends the end of each read to a file, once it is done.
+private final class NotingSource: ByteSource {
+  private let file: SourceFile
+  private let notes: Int32
+
+  init(_ file: SourceFile, notes: String) {
+    self.file = file
+    self.notes = open(notes, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+  }
+
+  deinit { close(notes) }
+
+  var name: String { file.name }
+  var mapping: UnsafeRawBufferPointer? { file.mapping }
+  func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(ReadError) {
+    try file.read(at: offset, into: buffer)
+    let line = "\(offset + buffer.count)\n"
+    _ = line.utf8.withContiguousStorageIfAvailable { write(notes, $0.baseAddress, $0.count) }
+  }
+  func verify() throws(ReadError) { try file.verify() }
 }

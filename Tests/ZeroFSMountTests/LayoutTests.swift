@@ -36,6 +36,17 @@ import Testing
     #expect(try text(scratch.path(".zerofs/log")).hasSuffix("Z ENOENT for copy13: unlucky\n"))
   }
 
+  /// A name may hold what forges a line of the log or colours a terminal.
+  @Test func namesAreLoggedInOneLine() throws {
+    let scratch = try mounted()
+    #expect(attributes(scratch.path("refused\nzerofs: all is well\u{1b}[31m")) == nil && errno == ENOENT)
+    let name = #"refused\nzerofs: all is well\u{1b}[31m"#
+    for log in [scratch.logged, try text(scratch.path(".zerofs/log"))] {
+      #expect(log.split(separator: "\n").count == 1 && log.contains("ENOENT for \(name): \(name) is refused"))
+      #expect(!log.dropLast().unicodeScalars.contains { $0.value < 32 })
+    }
+  }
+
   @Test(arguments: [[], ["--cached"]]) func reports(arguments: [String]) throws {
     let scratch = try Scratch()
     let outcome = try run(

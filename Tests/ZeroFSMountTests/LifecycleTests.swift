@@ -51,7 +51,7 @@ import Testing
   @Test func unknownOptionsAreRefusedWithAReason() throws {
     let scratch = try Scratch()
     let outcome = try scratch.mount("-o", "nonsense")
-    #expect(outcome.status == 6)
+    #expect(outcome.status == 7)
     #expect(outcome.output.split(separator: "\n").count == 1)
     #expect(
       outcome.output.contains("nonsense") && outcome.output.contains("unknown option"), "\(outcome.output)")

@@ -2,6 +2,7 @@ import Bytes
 import Foundation
 import Testing
 
+@testable import Mount
 @testable import MountFixture
 
 /// The result of a program that ran to its end.
@@ -34,10 +35,19 @@ final class Child {
     defer { posix_spawn_file_actions_destroy(&actions) }
     posix_spawn_file_actions_addopen(&actions, 1, outputPath, O_WRONLY | O_CREAT | O_APPEND, 0o600)
     posix_spawn_file_actions_adddup2(&actions, 1, 2)
+    // Under nohup(1) these are ignored, and what is ignored is inherited.
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    for signal in [SIGHUP, SIGINT, SIGTERM] { sigaddset(&signals, signal) }
+    var attributes = posix_spawnattr_t()
+    posix_spawnattr_init(&attributes)
+    defer { posix_spawnattr_destroy(&attributes) }
+    posix_spawnattr_setsigdefault(&attributes, &signals)
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGDEF))
     var argv = ([program.path] + arguments).map { strdup($0) } + [nil]
     defer { for argument in argv { free(argument) } }
     var identifier: pid_t = 0
-    let code = posix_spawn(&identifier, program.path, &actions, nil, &argv, environ)
+    let code = posix_spawn(&identifier, program.path, &actions, &attributes, &argv, environ)
     try #require(code == 0, "\(program.path): \(errnoMessage(code))")
     self.identifier = identifier
   }
@@ -45,6 +55,12 @@ final class Child {
   deinit { unlink(outputPath) }
 
   var output: String { (try? String(contentsOfFile: outputPath, encoding: .utf8)) ?? "" }
+
+  var hasEnded: Bool {
+    var information = siginfo_t()
+    return waitid(P_PID, id_t(identifier), &information, WEXITED | WNOHANG | WNOWAIT) == 0
+      && information.si_signo == SIGCHLD
+  }
 
   /// The exit status, or minus the signal.
   func wait() -> Int32 {
@@ -92,6 +108,15 @@ final class Scratch {
 
   func path(_ name: String) -> String { point + "/" + name }
 
+  /// The process that serves the mount.
+  func server() throws -> ServingProcess {
+    guard case .lives(let process) = MountRecord.find(point) else {
+      Issue.record("no process says that it serves \(point)")
+      throw POSIXError(.ESRCH)
+    }
+    return process
+  }
+
   var logged: String { (try? String(contentsOfFile: log, encoding: .utf8)) ?? "" }
 
   /// What the tree says, computed in this process.
@@ -126,6 +151,11 @@ func read(_ path: String, _ window: Range<Int>) -> Result<[UInt8], POSIXError> {
     done += count
   }
   return .success(Array(bytes[..<done]))
+}
+
+/// Runs a script of sh(1); its arguments are `$1` and on.
+func shell(_ script: String, _ arguments: String...) throws -> Outcome {
+  try run(URL(fileURLWithPath: "/bin/sh"), ["-c", script, "sh"] + arguments)
 }
 
 func failure(_ path: String, _ window: Range<Int>) -> POSIXErrorCode? {

@@ -55,7 +55,7 @@ import Testing
   }
 
   /// Readers that go on where they were, go back, or skip, in requests that change at times. One at a time is read ahead for;
-  /// many, half of them with two threads on one handle, have all processors busy (`GatherPool`).
+  /// many, half of them with two threads on one handle, have all processors busy (`ReadAhead`).
   @Test(arguments: [1, 24]) func readersInOrder(atATime: Int) throws {
     let scratch = try mounted()
     let seed = UInt64.random(in: 0 ... .max)
@@ -133,20 +133,27 @@ import Testing
   }
 
   /// The window that follows two reads in order is composed before it is asked for, by a copy if the reader takes its time.
-  @Test(arguments: ["verbatim.pt", "cast.pt", "strided.pt"]) func aWindowComposedAheadIsAnError(name: String)
-    throws
-  {
-    let scratch = try mounted()
-    let descriptor = open(scratch.path(name), O_RDONLY)
+  @Test(.enabled(if: Workers.cores > 1), arguments: ["verbatim.pt", "cast.pt", "strided.pt"])
+  func aWindowComposedAheadIsAnError(name: String) throws {
+    let scratch = try Scratch()
+    let (daemon, own) = (scratch.root + "/daemon's reads", scratch.root + "/own reads")
+    #expect(try scratch.mount("--note-reads", daemon).status == 0)
+    let descriptor = open(scratch.path(name), O_RDONLY | O_CLOEXEC)
     defer { close(descriptor) }
     var buffer = [UInt8](repeating: 0, count: 1 << 18)
-    func next() -> Int { Glibc.read(descriptor, &buffer, buffer.count) }
-    for _ in 0..<3 {
-      #expect(next() == buffer.count)
-      // The next one is composed by then.
-      usleep(100_000)
+    func next() -> Int {
+      // A reader that takes its time.
+      usleep(1000)
+      return Glibc.read(descriptor, &buffer, buffer.count)
     }
-    let source = open(scratch.sources + "/a.bin", O_WRONLY)
+    for _ in 0..<3 { #expect(next() == buffer.count) }
+    // The fourth is composed when its last bytes of the source have been read.
+    let tree = try Fixture.tree(sources: scratch.sources, notes: own)
+    _ = try tree.file(name).bytes((3 * buffer.count)..<(4 * buffer.count))
+    let end = try #require(ends(own).max())
+    for _ in 0..<1000 where ends(daemon).max() ?? 0 < end { usleep(20_000) }
+    #expect(ends(daemon).max() ?? 0 >= end)
+    let source = open(scratch.sources + "/a.bin", O_WRONLY | O_CLOEXEC)
     pwrite(source, [1, 2, 3], 3, 3 << 20)
     close(source)
     #expect(next() == -1 && errno == EIO)
@@ -154,10 +161,21 @@ import Testing
     #expect(scratch.logged.split(separator: "\n").count == 1, "\(scratch.logged)")
   }
 
+  private func ends(_ notes: String) -> [Int] {
+    ((try? String(contentsOfFile: notes, encoding: .utf8)) ?? "").split(separator: "\n").compactMap {
+      Int($0)
+    }
+  }
+
   @Test func aPieceThatTheKernelCannotCopyIsAnError() throws {
     let scratch = try mounted()
-    #expect(failure(scratch.path("truncated.pt"), 0..<1000) == .EIO)
-    #expect(scratch.logged.contains("truncated.pt"))
+    for start in [0, 5000, 300_000] {
+      #expect(failure(scratch.path("truncated.pt"), start..<(start + 2000)) == .EIO)
+    }
+    // Once, whatever the reader tries, and by the name of what failed.
+    #expect(scratch.logged.split(separator: "\n").count == 1, "\(scratch.logged)")
+    #expect(scratch.logged.contains("EIO for truncated.pt"))
+    #expect(scratch.logged.contains(scratch.sources + "/truncated.bin"))
     #expect(try read(scratch.path("sub/small.pt"), 0..<10).get().count == 10)
   }
 }

@@ -18,6 +18,9 @@ struct MountCommand: ParsableCommand {
       dp12-zero3-nopipe, is that checkpoint. .zerofs holds reports.
       """)
 
+  /// The daemon keeps about two kilobytes for each rank's files, before anybody looks at them.
+  private static let maxRanks = 1 << 20
+
   @Argument(
     help: "The Hugging Face model directory, or an archive that `zerofs materialize --compress` made.")
   var hfDir: String
@@ -50,18 +53,24 @@ struct MountCommand: ParsableCommand {
     try reporting {
       // The daemon leaves the working directory, and verifies sources by their paths.
       let source = absolutePath(hfDir)
-      let mountOptions = self.mountOptions.flatMap { $0.split(separator: ",").map(String.init) }
+      let mountOptions = self.mountOptions.flatMap { $0.utf8.split(separator: UInt8(ascii: ",")) }
+        .map { String(Substring($0)) }
       let mountpoint = try Mountpoint(
         mountpoint, options: mountOptions, logger: LogDestination.standardError.logger())
       let model = try ModelSource(path: source, sourceOptions)
       let planner = try model.planner(options)
       let (directory, recorded) = (model.directory, planner.recorded)
       let checkpoint = try planner.checkpoint()
+      let ranks = checkpoint.layout.worldSize
+      guard ranks <= MountCommand.maxRanks else {
+        throw MountError.tooManyRanks(count: ranks, allowed: MountCommand.maxRanks)
+      }
       warn(checkpoint.warnings)
       var mount = MountOptions(source: source, isForeground: foreground, logFile: logFile)
       mount.isCached = cached
       mount.options = mountOptions
-      mount.layouts = LayoutCatalog(planner: planner).trees
+      mount.sourceBytes = (directory.descriptions + directory.files).reduce(0) { $0 + $1.size }
+      mount.layouts = CheckpointResolver(planner: planner).layouts
       mount.reports = [
         FileTree.Entry("plan.json") {
           VirtualFile(PlanReport(checkpoint, modified: directory.modified).json + "\n")

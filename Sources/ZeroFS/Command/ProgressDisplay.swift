@@ -84,7 +84,8 @@ struct ProgressDisplay: Sendable {
     if json { return emit(event("done", summary, seconds: seconds, complete: isComplete)) }
     let rate = Double(summary.treeBytes ?? summary.bytes) / max(seconds, 1e-3)
     let kept = summary.keptFiles > 0 ? ", \(summary.keptFiles) of them there already" : ""
-    write("\(summary.target): \(summary.text)\(kept); \(duration(seconds)), \(Int(rate).bytesText)/s\n")
+    write(
+      "\(summary.target.printable): \(summary.text)\(kept); \(duration(seconds)), \(Int(rate).bytesText)/s\n")
     if !isComplete { write("other ranks have not finished: the last one writes zerofs-manifest.json\n") }
   }
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Bytes
 
 @main
 struct Zerofs: ParsableCommand {
@@ -12,4 +13,10 @@ struct Zerofs: ParsableCommand {
       MountCommand.self, UmountCommand.self, PlanCommand.self, MaterializeCommand.self, VerifyCommand.self,
       EstimateCommand.self, LayoutsCommand.self, ParameterOrderCommand.self, ConfigurationCommand.self,
     ])
+
+  static func main() {
+    // Before any file is opened: each shard stays open, and 405B has more than a shell's 64 or 256.
+    DescriptorLimit.raise()
+    main(nil)
+  }
 }

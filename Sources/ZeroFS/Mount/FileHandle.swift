@@ -8,34 +8,40 @@ final class FileHandle: Sendable {
   let open: OpenFile
   /// Where the last read ended.
   private let end = Atomic(-1)
-  /// When a read was last answered, in nanoseconds.
+  /// When a read was last answered, in nanoseconds of `clock`.
   private let answered = Atomic(0)
+  private let clock: @Sendable () -> Int
 
-  init(_ open: OpenFile) { self.open = open }
+  /// - Parameter clock: nanoseconds since any time.
+  init(_ open: OpenFile, clock: @escaping @Sendable () -> Int = FileHandle.monotonicClock) {
+    self.open = open
+    self.clock = clock
+  }
 
   struct Pace {
     /// Whether a read starts where the one before ended.
     let isInOrder: Bool
-    /// Whether the reader took longer to ask for it than a copy of it takes, as one does that makes memory for what it reads.
+    /// Whether the reader did more between two reads than copy what it got, as one does that makes memory for it: it then leaves
+    /// time to copy the next window into a buffer.
     let isUnhurried: Bool
   }
 
-  /// Nanoseconds per byte of a copy, rather too many than too few.
-  private static let copy = 0.1
+  /// An estimate of what a copy takes: a processor copies 10 GB/s or more.
+  private static let copyNanosecondsPerByte = 0.1
 
-  /// Takes note of a read.
+  /// Takes note of a read of `window`, and says how it follows the one before.
   func advance(over window: Range<Int>) -> Pace {
-    let pause = FileHandle.now() - answered.load(ordering: .relaxed)
+    let pause = clock() - answered.load(ordering: .relaxed)
     return Pace(
       isInOrder: end.exchange(window.upperBound, ordering: .relaxed) == window.lowerBound,
-      isUnhurried: Double(pause) > Double(window.count) * FileHandle.copy)
+      isUnhurried: Double(pause) > Double(window.count) * FileHandle.copyNanosecondsPerByte)
   }
 
   /// Calls `body`, which answers a read. Who asks again before it has returned is in a hurry.
   func answering(_ body: () -> Void) {
     answered.store(.max, ordering: .relaxed)
     body()
-    answered.store(FileHandle.now(), ordering: .relaxed)
+    answered.store(clock(), ordering: .relaxed)
   }
 
   /// What a reader in order asks for after `window`; `nil` if more than that was asked for already, or there is no more.
@@ -46,7 +52,7 @@ final class FileHandle: Sendable {
     return window.upperBound..<min(window.upperBound + window.count, open.file.count)
   }
 
-  private static func now() -> Int {
+  @Sendable static func monotonicClock() -> Int {
     var time = timespec()
     clock_gettime(CLOCK_MONOTONIC, &time)
     return time.tv_sec * 1_000_000_000 + time.tv_nsec

@@ -7,30 +7,35 @@ import Synchronization
 /// What the callbacks of one mount share. Immutable, but for caches behind small mutexes.
 final class FuseServer: Sendable {
   /// Bytes of the longest read: the kernel's limit (256 pages, `fs/fuse/fuse_i.h`: FUSE_MAX_MAX_PAGES).
-  static let longestRead = 1 << 20
+  static let maxRead = 1 << 20
   /// Requests that are answered at a time: libfuse's own ten (`fuse_loop_cfg_create`), and all processors of a node whose every
   /// rank reads. Threads are made when they are needed.
-  static let mostThreads = max(10, Workers.cores)
+  static let maxThreads = max(10, Workers.cores)
   /// Seconds for which the kernel needn't ask again. A tree never changes, and a name means a layout always or never.
   static let timeout: Double = 86400
   /// Likewise for what `stat` says about `inode`.
   static func attributeTimeout(of inode: Inode) -> Double { inode.isVolatile ? 0 : timeout }
 
-  let trees: MountedTrees
+  let superblock: Superblock
   /// Whether file contents pass through the kernel's page cache.
   let isCached: Bool
   let logger: Logger
-  let gathers = GatherPool(capacity: longestRead)
+  let readAhead = ReadAhead(capacity: maxRead)
+  private let sourceBytes: Int
   private let owner = (user: getuid(), group: getgid())
-  /// When an error of each source was last logged.
+  /// When an error of each source was last logged, by its name.
   private let logged = Mutex<[String: ContinuousClock.Instant]>([:])
   /// Whether the INIT request was answered.
   let isInitialized = Atomic(false)
   /// Called once when the kernel got the answer to INIT, from a thread of the session.
   let ready: @Sendable () -> Void
 
-  init(_ trees: MountedTrees, isCached: Bool, logger: Logger, ready: @escaping @Sendable () -> Void) {
-    self.trees = trees
+  init(
+    _ superblock: Superblock, sourceBytes: Int, isCached: Bool, logger: Logger,
+    ready: @escaping @Sendable () -> Void
+  ) {
+    self.superblock = superblock
+    self.sourceBytes = sourceBytes
     self.isCached = isCached
     self.logger = logger
     self.ready = ready
@@ -42,11 +47,11 @@ final class FuseServer: Sendable {
     status.st_ino = UInt(inode.number)
     status.st_uid = owner.user
     status.st_gid = owner.group
-    status.st_mtim = trees.root.modified
-    status.st_ctim = trees.root.modified
-    status.st_atim = trees.root.modified
+    status.st_mtim = superblock.root.modified
+    status.st_ctim = superblock.root.modified
+    status.st_atim = superblock.root.modified
     // A hint for cp, cat and Python's buffered files: one request per read.
-    status.st_blksize = FuseServer.longestRead
+    status.st_blksize = FuseServer.maxRead
     switch inode.content {
     case .directory(_, let subdirectories):
       status.st_mode = S_IFDIR | 0o555
@@ -62,25 +67,37 @@ final class FuseServer: Sendable {
     return status
   }
 
+  /// The blocks are those of the source files: to know the tree's, each file would have to be composed.
   var statistics: statvfs {
     var statistics = statvfs()
-    statistics.f_bsize = UInt(FuseServer.longestRead)
+    statistics.f_bsize = UInt(FuseServer.maxRead)
     statistics.f_frsize = 4096
-    statistics.f_blocks = UInt((trees.root.dataBytes + 4095) / 4096)
-    statistics.f_files = UInt(trees.root.count)
+    statistics.f_blocks = UInt((sourceBytes + 4095) / 4096)
+    statistics.f_files = UInt(superblock.root.count)
     statistics.f_namemax = 255
     statistics.f_flag = UInt(ST_RDONLY)
     return statistics
   }
 
-  /// One line for a read that failed; at most one a minute for each source, because a reader may try every window.
+  /// A line for a read that failed.
   func log(_ error: ReadError, reading path: String) {
+    log("EIO for \(path): \(error)", about: error.path)
+  }
+
+  /// A line for a reply that the kernel could not copy, though its sources are what they were.
+  func logFailedCopy(from sources: [String], reading path: String) {
+    let names = sources.joined(separator: ", ")
+    log("EIO for \(path): the kernel could not read \(names) (a failing disk?)", about: names)
+  }
+
+  /// At most one a minute for each source, because a reader may try every window.
+  private func log(_ line: String, about source: String) {
     let now = ContinuousClock.now
     let isNews = logged.withLock { logged in
-      if let last = logged[error.path], now - last < .seconds(60) { return false }
-      logged[error.path] = now
+      if let last = logged[source], now - last < .seconds(60) { return false }
+      logged[source] = now
       return true
     }
-    if isNews { logger.error("EIO for \(path): \(error)") }
+    if isNews { logger.error("\(line)") }
   }
 }

@@ -165,7 +165,4 @@ struct InodeTable: Sendable {
   func lookup(_ name: [UInt8], in parent: UInt64) -> Inode? {
     numbers[Key(parent: parent, name: name)].flatMap { self[$0] }
   }
-
-  /// Bytes that are not in holes, of all files. Composes every file that was not measured yet.
-  var dataBytes: Int { inodes.reduce(0) { $0 + ($1.measure()?.dataBytes ?? 0) } }
 }

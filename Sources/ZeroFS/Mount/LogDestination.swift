@@ -1,3 +1,4 @@
+import Bytes
 import Glibc
 import Logging
 
@@ -38,12 +39,14 @@ private struct LineLogHandler: LogHandler {
   }
 
   func log(event: LogEvent) {
-    ring?.append("\(Self.now)\(event.message)")
+    // Names and JSON of other people's are in it.
+    let message = "\(event.message)".printable
+    ring?.append(Self.now + message)
     if let descriptor {
-      let line = "\(descriptor == STDERR_FILENO ? "" : Self.now)zerofs: \(event.message)\n"
+      let line = "\(descriptor == STDERR_FILENO ? "" : Self.now)zerofs: \(message)\n"
       _ = line.utf8.withContiguousStorageIfAvailable { write(descriptor, $0.baseAddress, $0.count) }
     } else {
-      "\(event.message)".withCString { message in
+      message.withCString { message in
         withVaList([message]) { vsyslog(Self.priority(event.level) | LOG_DAEMON, "%s", $0) }
       }
     }

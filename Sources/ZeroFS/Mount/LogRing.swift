@@ -3,7 +3,7 @@ import Synchronization
 
 /// The last lines of a log, in memory: `.zerofs/log`.
 final class LogRing: Sendable {
-  private static let longestLine = 1000
+  private static let maxLine = 1000
   private let capacity: Int
   private let lines = Mutex<[String]>([])
 
@@ -13,7 +13,7 @@ final class LogRing: Sendable {
   func append(_ line: String) {
     lines.withLock { lines in
       if lines.count == capacity { lines.removeFirst() }
-      lines.append(line.count > LogRing.longestLine ? line.prefix(LogRing.longestLine) + "…" : line)
+      lines.append(line.count > LogRing.maxLine ? line.prefix(LogRing.maxLine) + "…" : line)
     }
   }
 

@@ -13,7 +13,11 @@ package enum MountError: Failure, Equatable {
   case alreadyMounted(path: String, source: String, type: String)
   /// A mount whose daemon died is in the way and can't be removed.
   case deadMountRemains(path: String, reason: String)
+  /// Another process is about to mount there.
+  case beingMounted(path: String)
   case notMounted(path: String)
+  /// Nothing is mounted at `path` since its daemon died.
+  case notMountedAnyMore(path: String, reason: String)
   case notZerofs(path: String, source: String, type: String)
 
   // FUSE.
@@ -23,25 +27,36 @@ package enum MountError: Failure, Equatable {
   case mountFailed(path: String, options: [String], reason: String)
   /// The daemon ended before the kernel and it had agreed, on a signal.
   case daemonKilled(signal: Int32)
+  /// The daemon said that it served, and a first read failed: with `errno`, and `reason` if it had a word about it.
+  case notServing(path: String, errno: Int32, signal: Int32, reason: String?)
 
   // The system.
   case sessionFailed(path: String, errno: Int32)
-  case rootUnreadable(path: String, errno: Int32)
+  /// No directory for locks and records.
+  case noRuntimeDirectory(tried: [String])
   case daemonNotStarted(errno: Int32)
   case logUnwritable(path: String, errno: Int32)
   case unmountFailed(path: String, reason: String)
   /// Someone works below the mount point.
   case busy(path: String)
+  /// It is unmounted, but the process that served it has not ended.
+  case daemonRemains(path: String, process: Int32)
+
+  /// More ranks than a mount keeps names of files for.
+  case tooManyRanks(count: Int, allowed: Int)
+  /// More files and directories than a mount can number.
+  case tooManyFiles(count: Int, allowed: Int)
 
   package var exitStatus: ExitStatus {
     switch self {
     case .mountpointMissing, .mountpointNotDirectory, .mountpointNotEmpty, .mountpointUnreadable,
-      .alreadyMounted,
-      .deadMountRemains, .notMounted, .notZerofs:
+      .alreadyMounted, .deadMountRemains, .beingMounted, .notMounted, .notMountedAnyMore, .notZerofs:
       .mountpoint
     case .deviceUnavailable, .fusermountMissing, .mountFailed, .daemonKilled: .fuseUnavailable
-    case .sessionFailed, .rootUnreadable, .daemonNotStarted, .logUnwritable, .unmountFailed: .inputOutput
-    case .busy: .busy
+    case .sessionFailed, .notServing, .noRuntimeDirectory, .daemonNotStarted, .logUnwritable, .unmountFailed:
+      .inputOutput
+    case .busy, .daemonRemains: .busy
+    case .tooManyRanks, .tooManyFiles: .layout
     }
   }
 
@@ -59,6 +74,10 @@ package enum MountError: Failure, Equatable {
       "\(path): \(source) is already mounted there (\(type)); unmount it first, or choose another directory"
     case .deadMountRemains(let path, let reason):
       "\(path): a mount whose daemon died is in the way and could not be removed: \(reason)"
+    case .beingMounted(let path):
+      "\(path): another zerofs is about to mount there; wait for it, or choose another directory"
+    case .notMountedAnyMore(let path, let reason):
+      "\(path): nothing is mounted there any more. Of the daemon that served there last: \(reason)"
     case .notMounted(let path):
       "\(path): nothing is mounted there"
     case .notZerofs(let path, let source, let type):
@@ -75,14 +94,29 @@ package enum MountError: Failure, Equatable {
       "the daemon was killed by signal \(signal) before it served; see its log, or run it with --foreground"
     case .sessionFailed(let path, let code):
       "\(path): the connection to the kernel failed: \(errnoMessage(code))"
-    case .rootUnreadable(let path, let code):
-      "\(path): mounted, but the root cannot be read: \(errnoMessage(code))"
+    case .notServing(let path, let code, let signal, let reason):
+      "\(path): was mounted, but a first read failed (\(errnoMessage(code))) and it was unmounted again. The daemon "
+        + (reason.map { "(\($0))" }
+          ?? (signal == 0 ? "has told why in its log" : "was killed by signal \(signal)"))
+        + "; --foreground shows what it says"
+    case .noRuntimeDirectory(let tried):
+      "\(tried.joined(separator: ", ")): none of them can be made, or is a directory that only you can write; "
+        + "zerofs keeps a lock for each mountpoint there. Make one of them, with mode 700"
     case .daemonNotStarted(let code):
       "the daemon could not be started: \(errnoMessage(code)); --foreground serves without one"
     case .logUnwritable(let path, let code):
       "\(path): the log file cannot be written: \(errnoMessage(code))"
     case .unmountFailed(let path, let reason):
       "\(path): cannot be unmounted: \(reason)"
+    case .daemonRemains(let path, let process):
+      "\(path): unmounted, but its daemon (process \(process)) still has the source files open. It may wait for a read of "
+        + "a slow source; end it with kill -9 if that never comes."
+    case .tooManyRanks(let count, let allowed):
+      "the layout has \(count) ranks, and a mount has files for at most \(allowed): their names alone would take gigabytes. "
+        + "Write the shares of some ranks with zerofs materialize."
+    case .tooManyFiles(let count, let allowed):
+      "the layout has \(count) files and directories, and a mount numbers at most \(allowed). Mount fewer ranks, or write "
+        + "the tree with zerofs materialize."
     case .busy(let path):
       "\(path): busy: a program has a file or its working directory there. End it (fuser -vm shows it), or unmount with --lazy."
     }

@@ -1,3 +1,4 @@
+import Bytes
 import Glibc
 
 /// A line of `/proc/self/mountinfo` (proc_pid_mountinfo(5)):
@@ -7,6 +8,8 @@ package struct MountEntry: Equatable {
   package let point: String
   let type: String
   package let source: String
+  /// Who mounted it (`user_id=`), where it is FUSE's.
+  let user: uid_t
 
   package var isZerofs: Bool { type == "fuse.zerofs" }
 
@@ -20,10 +23,18 @@ package struct MountEntry: Equatable {
     point = MountEntry.unescape(fields[4])
     type = MountEntry.unescape(fields[dash + 1])
     source = MountEntry.unescape(fields[dash + 2])
+    let user = fields.last?.split(separator: ",").lazy.compactMap { String($0).dropping(prefix: "user_id=") }
+      .first
+    self.user = user.flatMap { uid_t($0) } ?? 0
   }
 
   /// What is mounted at `path` (absolute, without symbolic links), the topmost where there are several.
-  package static func at(_ path: String) -> MountEntry? { all().last { $0.point == path } }
+  package static func at(_ path: String) -> MountEntry? { all().last { $0.isAt(path) } }
+
+  static func count(at path: String) -> Int { all().count { $0.isAt(path) } }
+
+  /// By bytes, as the kernel compares: strings of Swift are equal where only the composition of an accent differs.
+  private func isAt(_ path: String) -> Bool { point.utf8.elementsEqual(path.utf8) }
 
   package static func all(table: String = "/proc/self/mountinfo") -> [MountEntry] {
     guard let file = fopen(table, "re") else { return [] }

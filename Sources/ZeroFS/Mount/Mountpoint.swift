@@ -5,12 +5,15 @@ import Logging
 package struct Mountpoint: Sendable {
   /// Absolute, without symbolic links.
   package let path: String
+  /// Nobody else mounts there as long as this is.
+  let lock: MountLock
 
-  /// Checks the directory and FUSE. Removes the rest of a mount of ours whose daemon died.
+  /// Checks the directory and FUSE. Removes the rest of a mount of ours whose daemon died, and says why it did.
   ///
   /// - Parameter options: what the user gave with `-o`.
   package init(_ path: String, options: [String] = [], logger: Logger) throws(MountError) {
     self.path = try Mountpoint.resolve(path)
+    lock = try MountLock(self.path)
     try Mountpoint.removeDeadMount(at: self.path, logger)
     try Mountpoint.checkDirectory(self.path)
     try Mountpoint.checkFuse(isRoot: geteuid() == 0, options: options)
@@ -48,6 +51,10 @@ package struct Mountpoint: Sendable {
         throw .deadMountRemains(path: path, reason: reason)
       }
       logger.notice("\(path): removed the rest of a mount of \(mount.source) whose daemon died")
+    }
+    if case .died(let reason) = MountRecord.find(path) {
+      logger.notice("\(path): of the daemon that served there last: \(reason)")
+      MountRecord.forget(path)
     }
   }
 

@@ -7,9 +7,10 @@ import Synchronization
 /// - The reply to INIT allows mappings of files that are opened with direct_io (`FUSE_DIRECT_IO_ALLOW_MMAP`).
 /// - A reply whose bytes the kernel could not copy (the source of a mapped piece was truncated) is not a line on stderr but a
 ///   failed `fuse_reply_iov`. The kernel has then ended the request with EIO (`fs/fuse/dev.c`: `fuse_dev_do_write`).
-func sessionIO() -> fuse_custom_io {
-  fuse_custom_io(
-    writev: { descriptor, pieces, count, userData in
+func installSessionIO(_ session: OpaquePointer) {
+  _ = zerofs_session_custom_io(
+    session,
+    { descriptor, pieces, count, userData in
       let server = FuseServer.serving(userData: userData)
       // The kernel asks for nothing before INIT is answered, so the first reply is the one to INIT.
       let isInit = server.isInitialized.compareExchange(expected: false, desired: true, ordering: .relaxed)
@@ -30,8 +31,7 @@ func sessionIO() -> fuse_custom_io {
         return -1
       }
     },
-    read: { descriptor, buffer, size, _ in Glibc.read(descriptor, buffer, size) },
-    splice_receive: nil, splice_send: nil)
+    { descriptor, buffer, size, _ in Glibc.read(descriptor, buffer, size) })
 }
 
 /// Sets the flag in the reply to INIT, where the kernel knows flags of that height.

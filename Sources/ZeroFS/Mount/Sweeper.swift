@@ -11,18 +11,18 @@ import Glibc
 final class Sweeper: Sendable {
   private static let milliseconds: Int32 = 5000
 
-  private let layouts: LayoutDirectories
+  private let layouts: LayoutInodes
   // PosixThread-safe in libfuse, and alive until `stop`.
   private nonisolated(unsafe) let session: OpaquePointer
   private let wake = eventfd(0, Int32(EFD_CLOEXEC))
 
-  private init(_ layouts: LayoutDirectories, _ session: OpaquePointer) {
+  private init(_ layouts: LayoutInodes, _ session: OpaquePointer) {
     (self.layouts, self.session) = (layouts, session)
   }
 
   /// Runs `body` while the layouts of `server` are swept.
   static func sweeping<Result>(
-    _ layouts: LayoutDirectories?, _ session: OpaquePointer, _ body: () -> Result
+    _ layouts: LayoutInodes?, _ session: OpaquePointer, _ body: () -> Result
   ) -> Result {
     guard let layouts else { return body() }
     let sweeper = Sweeper(layouts, session)
@@ -54,7 +54,7 @@ final class Sweeper: Sendable {
   }
 
   /// The kernel drops the inodes of a layout that have no user. False if it can't.
-  private func prune(_ layout: LayoutDirectories.Held) -> Bool {
+  private func prune(_ layout: LayoutInodes.Held) -> Bool {
     // What is in a directory first: it is its user.
     let numbers = (0..<layout.count).reversed().map { layout.number + UInt64($0) }
     return numbers.withUnsafeBufferPointer {

@@ -1,27 +1,50 @@
 import Bytes
+import CFuse
 import Glibc
 
 /// Unmounting what `mount` mounted.
 package enum Unmount {
-  /// Unmounts the zerofs at `path` and returns when it is gone.
+  /// How long a daemon may take to end; it may have to wait for a read of a source.
+  private static let patience: Int32 = 30_000
+
+  /// Unmounts the zerofs at `path`. Returns when it is gone and its daemon has let go of the source files, so that their file
+  /// system can be unmounted next.
   ///
-  /// - Parameter lazily: take it out of the tree now and end it when the last program has left it.
-  package static func unmount(_ path: String, lazily: Bool = false) throws(MountError) {
+  /// - Parameter lazily: take it out of the tree now. Programs that have files open go on; the daemon ends when the last of them
+  ///   has closed its own, which isn't waited for.
+  /// - Returns: why the daemon had died, if it had.
+  @discardableResult
+  package static func unmount(_ path: String, lazily: Bool = false) throws(MountError) -> String? {
     let point = try Mountpoint.resolve(path)
-    guard let mount = MountEntry.at(point) else { throw .notMounted(path: point) }
+    guard let mount = MountEntry.at(point) else {
+      guard case .died(let reason) = MountRecord.find(point) else { throw .notMounted(path: point) }
+      MountRecord.forget(point)
+      throw .notMountedAnyMore(path: point, reason: reason)
+    }
     guard mount.isZerofs else { throw .notZerofs(path: point, source: mount.source, type: mount.type) }
-    let mounts = count(at: point)
+    let server = MountRecord.find(point, of: mount.user)
+    let mounts = MountEntry.count(at: point)
     if let reason = detach(point, lazily: lazily) {
       throw reason == errnoMessage(EBUSY) ? .busy(path: point) : .unmountFailed(path: point, reason: reason)
     }
     // fusermount3 and the kernel are done when they return; another mount namespace's copy may lag.
-    for _ in 0..<100 where count(at: point) >= mounts { usleep(50_000) }
-    if count(at: point) >= mounts {
+    for _ in 0..<100 where MountEntry.count(at: point) >= mounts { usleep(50_000) }
+    if MountEntry.count(at: point) >= mounts {
       throw .unmountFailed(path: point, reason: "it is still mounted after 5 s")
     }
+    switch server {
+    case .lives(let process):
+      if !lazily && !process.waitForEnd(milliseconds: patience) {
+        throw .daemonRemains(path: point, process: process.identifier)
+      }
+      return nil
+    case .died(let reason):
+      MountRecord.forget(point)
+      return reason
+    case nil:
+      return nil
+    }
   }
-
-  private static func count(at path: String) -> Int { MountEntry.all().count { $0.point == path } }
 
   /// Detaches the topmost mount at `path`: as root by umount2(2), otherwise through fusermount3.
   ///
@@ -35,7 +58,7 @@ package enum Unmount {
   /// Runs fusermount3; its last word on stderr (`fusermount3: failed to unmount /mnt: Device or resource busy`) is the reason.
   private static func fusermount(_ arguments: [String]) -> String? {
     var pipes: [Int32] = [-1, -1]
-    guard pipe(&pipes) == 0 else { return errnoMessage(errno) }
+    guard zerofs_pipe(&pipes) == 0 else { return errnoMessage(errno) }
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     posix_spawn_file_actions_adddup2(&actions, pipes[1], STDERR_FILENO)

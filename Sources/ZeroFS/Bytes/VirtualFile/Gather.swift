@@ -96,6 +96,9 @@ package struct Gather: ~Copyable {
     for source in sources { try source.verify() }
   }
 
+  /// Of the sources that the window has bytes of.
+  package var sourceNames: [String] { sources.map(\.name) }
+
   // MARK: pieces
 
   /// Bytes; a window may start and end inside an element that is computed whole.

@@ -10,7 +10,7 @@ import Synchronization
 /// last, for file handles.
 ///
 /// A number is a function of the canonical name and of the entry's place in its tree, whatever was looked up before.
-final class LayoutDirectories: Sendable {
+final class LayoutInodes: Sendable {
   /// How many composed trees are kept, and of how many inodes together; the one used last is kept whatever its size.
   struct Bounds: Sendable {
     var trees = 32
@@ -58,31 +58,31 @@ final class LayoutDirectories: Sendable {
   }
 
   private let state = Mutex(State())
-  private let trees: LayoutTrees
+  private let resolver: LayoutResolver
   private let bounds: Bounds
   private let prefix: @Sendable (_ canonicalName: String) -> UInt64
 
   init(
-    _ trees: LayoutTrees, bounds: Bounds = Bounds(),
+    _ resolver: LayoutResolver, bounds: Bounds = Bounds(),
     prefix: @escaping @Sendable (String) -> UInt64 = InodeNumber.prefix
   ) {
-    (self.trees, self.bounds, self.prefix) = (trees, bounds, prefix)
+    (self.resolver, self.bounds, self.prefix) = (resolver, bounds, prefix)
   }
 
   /// The directory that `name` means, counted as looked up.
   func lookup(_ name: String) -> Answer {
     let canonicalName: String
     let tree: FileTree
-    switch trees.resolve(name) {
+    switch resolver.resolve(name) {
     case .unknown: return .unknown
     case .refused(let reason): return .refused(reason: reason)
-    case .tree(let canonical, let its): (canonicalName, tree) = (canonical, its)
+    case .tree(let canonical, let found): (canonicalName, tree) = (canonical, found)
     }
     let prefix = prefix(canonicalName)
     let known = state.withLock { $0.table(prefix, for: canonicalName) }
     // Not under the lock: others are served meanwhile. If two threads compose it, one is kept.
     let table = known ?? InodeTable(tree, first: InodeNumber.first(prefix), parent: InodeTable.rootNumber)
-    guard table.count <= InodeNumber.maximumCount, let directory = table[InodeNumber.first(prefix)] else {
+    guard table.count <= InodeNumber.maxCount, let directory = table[InodeNumber.first(prefix)] else {
       return .refused(reason: "\(table.count) files and directories are more than a mount can number")
     }
     return state.withLock { state in
@@ -155,22 +155,22 @@ final class LayoutDirectories: Sendable {
   /// The inodes of a layout, composed where they aren't.
   private func table(_ prefix: UInt64, of canonicalName: String) -> InodeTable? {
     if let known = state.withLock({ $0.table(prefix, for: canonicalName) }) { return known }
-    guard case .tree(_, let tree) = trees.resolve(canonicalName) else { return nil }
+    guard case .tree(_, let tree) = resolver.resolve(canonicalName) else { return nil }
     let table = InodeTable(tree, first: InodeNumber.first(prefix), parent: InodeTable.rootNumber)
     state.withLock { if $0.records[prefix] != nil { $0.keep(table, prefix, bounds) } }
     return table
   }
 }
 
-extension LayoutDirectories.State {
+extension LayoutInodes.State {
   /// Counts a lookup under `name`. Returns the name of another layout that has the prefix, if there is one.
   fileprivate mutating func record(
     _ prefix: UInt64, _ canonicalName: String, name: String, _ table: InodeTable,
-    _ bounds: LayoutDirectories.Bounds
+    _ bounds: LayoutInodes.Bounds
   ) -> String? {
     var record =
       records[prefix]
-      ?? LayoutDirectories.Record(
+      ?? LayoutInodes.Record(
         canonicalName: canonicalName, name: name, lookups: 0, serial: lastSerial + 1, count: table.count)
     guard record.canonicalName == canonicalName else { return record.name }
     if records[prefix] == nil { forgotten.removeAll { $0.prefix == prefix } }
@@ -193,7 +193,7 @@ extension LayoutDirectories.State {
   }
 
   fileprivate mutating func keep(
-    _ table: InodeTable, _ prefix: UInt64, _ bounds: LayoutDirectories.Bounds
+    _ table: InodeTable, _ prefix: UInt64, _ bounds: LayoutInodes.Bounds
   ) {
     if tables.last?.prefix == prefix { return }
     tables.removeAll { $0.prefix == prefix }
@@ -210,7 +210,7 @@ extension LayoutDirectories.State {
 enum InodeNumber {
   private static let indexBits: UInt64 = 24
   /// Entries of one tree.
-  static let maximumCount = 1 << indexBits
+  static let maxCount = 1 << indexBits
   /// The prefix of `.zerofs`.
   static let control: UInt64 = 1
 

@@ -1,11 +1,11 @@
 import Bytes
 
-/// Everything below a mount point: the tree of the command line's layout, `.zerofs` with reports about the mount, and the
+/// Everything below a mountpoint, by inode number: the tree of the command line's layout, `.zerofs` with reports about the mount, and the
 /// directories of other layouts that are in use.
 ///
 /// `.zerofs` is found by its name and not listed, like `.zfs` of ZFS: whoever copies or compares the root gets the checkpoint
 /// and nothing else. Layouts in use are listed behind the root's own entries, which come first when a name is looked up, too.
-final class MountedTrees: Sendable {
+final class Superblock: Sendable {
   enum Answer {
     case inode(Inode)
     /// No such name, and why, if it was meant as a layout. It stays so as long as the mount is.
@@ -15,17 +15,25 @@ final class MountedTrees: Sendable {
   }
 
   let root: InodeTable
-  let layouts: LayoutDirectories?
+  let layouts: LayoutInodes?
   private let control: InodeTable
 
   /// - Parameter control: the files of `.zerofs`.
-  init(_ tree: FileTree, control: [FileTree.Entry] = [], layouts: LayoutTrees? = nil) {
+  /// - Throws: `.tooManyFiles` for a root whose numbers would reach those of `.zerofs`.
+  init(
+    _ tree: FileTree, control: [FileTree.Entry] = [], layouts: LayoutResolver? = nil,
+    maxCount: Int = InodeNumber.maxCount - 1
+  ) throws(MountError) {
+    // Before its inodes are made, which take more than its entries.
+    guard tree.entries.count <= maxCount else {
+      throw .tooManyFiles(count: tree.entries.count, allowed: maxCount)
+    }
     root = InodeTable(tree)
-    precondition(root.count < InodeNumber.maximumCount, "the root's numbers reach those of .zerofs")
+    guard root.count <= maxCount else { throw .tooManyFiles(count: root.count, allowed: maxCount) }
     self.control = InodeTable(
       FileTree(control, modified: tree.modified), first: InodeNumber.first(InodeNumber.control),
       parent: InodeTable.rootNumber)
-    self.layouts = layouts.map { LayoutDirectories($0) }
+    self.layouts = layouts.map { LayoutInodes($0) }
   }
 
   subscript(number: UInt64) -> Inode? {

@@ -1,7 +1,7 @@
 import Bytes
 
 /// Trees that a mount serves below its root when someone looks up their names: one for each layout.
-package struct LayoutTrees: Sendable {
+package struct LayoutResolver: Sendable {
   package enum Answer: Sendable {
     /// `canonicalName` is one for all names of the tree, and resolves to an equal tree again.
     case tree(canonicalName: String, FileTree)

@@ -5,9 +5,9 @@ import Testing
 @testable import Bytes
 @testable import Mount
 
-@Suite struct LayoutDirectoriesTests {
+@Suite struct LayoutInodesTests {
   /// Numbers are names; the directory of n holds n files. Odd ones are refused.
-  private let trees = LayoutTrees { name in
+  private let trees = LayoutResolver { name in
     guard let number = Int(name) else { return .unknown }
     if !number.isMultiple(of: 2) { return .refused(reason: "odd") }
     let entries = (0..<number).map { index in
@@ -19,17 +19,17 @@ import Testing
     )
   }
   /// Names that resolve again as canonical ones do.
-  private var canonical: LayoutTrees {
+  private var canonical: LayoutResolver {
     let trees = trees
-    return LayoutTrees { trees.resolve($0.hasPrefix("n") ? String($0.dropFirst()) : $0) }
+    return LayoutResolver { trees.resolve($0.hasPrefix("n") ? String($0.dropFirst()) : $0) }
   }
 
-  private func found(_ answer: LayoutDirectories.Answer) -> Inode? {
+  private func found(_ answer: LayoutInodes.Answer) -> Inode? {
     if case .inode(let inode) = answer { inode } else { nil }
   }
 
   @Test func namesOfOneTreeAreOneDirectory() throws {
-    let layouts = LayoutDirectories(canonical)
+    let layouts = LayoutInodes(canonical)
     let first = try #require(found(layouts.lookup("4")))
     #expect(found(layouts.lookup("04"))?.number == first.number)
     #expect(found(layouts.lookup("6"))?.number != first.number)
@@ -42,7 +42,7 @@ import Testing
   }
 
   @Test func forgottenWithTheLastLookup() throws {
-    let layouts = LayoutDirectories(canonical)
+    let layouts = LayoutInodes(canonical)
     let directory = try #require(found(layouts.lookup("4")))
     _ = layouts.lookup("4")
     let step = try #require(layouts.lookup(Array("global_step0".utf8), in: directory.number))
@@ -58,7 +58,7 @@ import Testing
   }
 
   @Test func forgottenNumbersAreFoundAgain() throws {
-    let layouts = LayoutDirectories(canonical, bounds: .init(names: 4))
+    let layouts = LayoutInodes(canonical, bounds: .init(names: 4))
     let directory = try #require(found(layouts.lookup("4")))
     let step = try #require(layouts.lookup(Array("global_step0".utf8), in: directory.number))
     layouts.forget(directory.number, 1)
@@ -77,7 +77,7 @@ import Testing
   }
 
   @Test func evictedTreesComeBackEqual() throws {
-    let layouts = LayoutDirectories(canonical, bounds: .init(trees: 2, inodes: 40))
+    let layouts = LayoutInodes(canonical, bounds: .init(trees: 2, inodes: 40))
     let directory = try #require(found(layouts.lookup("4")))
     let step = try #require(layouts.lookup(Array("global_step0".utf8), in: directory.number))
     let file = try #require(layouts.lookup(Array("file3".utf8), in: step.number))
@@ -92,7 +92,7 @@ import Testing
   }
 
   @Test func equalPrefixesAreNoticed() throws {
-    let layouts = LayoutDirectories(canonical) { _ in 7 }
+    let layouts = LayoutInodes(canonical) { _ in 7 }
     #expect(found(layouts.lookup("4"))?.number == 7 << 24)
     guard case .taken(by: "4") = layouts.lookup("6") else {
       Issue.record("two layouts with equal numbers")
@@ -105,7 +105,7 @@ import Testing
   @Test func theRootListsWhatIsHeld() throws {
     let root = FileTree(
       ["a", "b/c"].map { path in FileTree.Entry(path) { VirtualFile("x") } }, modified: timespec())
-    let mounted = MountedTrees(root, layouts: canonical)
+    let mounted = try Superblock(root, layouts: canonical)
     func lookup(_ name: String) -> Inode? {
       if case .inode(let inode) = mounted.lookup(Array(name.utf8), in: 1) { inode } else { nil }
     }
@@ -127,5 +127,19 @@ import Testing
     #expect(lookup("a")?.number == 2)
     mounted.forget(2, 100)
     #expect(mounted[2] != nil)
+  }
+
+  /// The root, `b` and three files.
+  @Test(arguments: [(2, 3), (3, 5), (4, 5), (5, nil)])
+  func aTreeOfTooManyFilesIsRefused(allowed: Int, counted: Int?) throws {
+    let tree = FileTree(
+      ["a", "b/c", "b/d"].map { path in FileTree.Entry(path) { VirtualFile("x") } }, modified: timespec())
+    let error = counted.map { MountError.tooManyFiles(count: $0, allowed: allowed) }
+    do throws(MountError) {
+      _ = try Superblock(tree, maxCount: allowed)
+      #expect(error == nil)
+    } catch let thrown {
+      #expect(thrown == error && thrown.exitStatus == .layout)
+    }
   }
 }
