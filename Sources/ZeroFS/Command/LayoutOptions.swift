@@ -49,8 +49,8 @@ struct LayoutOptions: ParsableArguments {
     help: ArgumentHelp("Pipeline stages. (default: 1)", valueName: "n"))
   var pp: Int?
 
-  @Option(help: ArgumentHelp("Data-parallel ranks.", valueName: "n"))
-  var dp = 1
+  @Option(help: ArgumentHelp("Data-parallel ranks. (default: 1)", valueName: "n"))
+  var dp: Int?
 
   @Option(
     name: [.customLong("sp"), .customLong("ds-sequence-parallel-size")],
@@ -201,7 +201,7 @@ struct CheckpointOptions: ParsableArguments {
       throw LayoutError.notInFlavor(option: option, flavor: layout.flavor?.rawValue ?? "hf")
     }
     let parallel = try ParallelLayout(
-      tp: layout.tp ?? 1, pp: layout.pp ?? 1, dp: layout.dp, sp: layout.sp ?? 1,
+      tp: layout.tp ?? 1, pp: layout.pp ?? 1, dp: layout.dp ?? 1, sp: layout.sp ?? 1,
       zeroStage: layout.zeroStage ?? files.configuration?.zeroStage ?? 1,
       dtype: try parameterDType(directory, run: transformersDType(files)),
       engine: layout.pp ?? 1 > 1 ? .pipeline : .noPipeline)
@@ -248,7 +248,7 @@ struct CheckpointOptions: ParsableArguments {
     return try ParallelLayout(
       tp: try resolve("--tp", layout.tp, arguments?.int("tensor_model_parallel_size"), 1),
       pp: try resolve("--pp", layout.pp, arguments?.int("pipeline_model_parallel_size"), 1),
-      dp: layout.dp,
+      dp: try resolve("--dp", layout.dp, arguments?.dataParallelSize, 1),
       sp: try resolve("--sp", layout.sp, arguments?.int("ds_sequence_parallel_size"), 1),
       zeroStage: try resolve("--zero-stage", layout.zeroStage, arguments?.int("zero_stage"), 1),
       dtype: try parameterDType(

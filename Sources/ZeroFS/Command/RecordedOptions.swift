@@ -26,7 +26,12 @@ extension CheckpointOptions {
       option("--vocab-padding", layout.vocabPadding.rawValue),
       flag("--untie-embeddings-and-output-weights", layout.untieEmbeddingsAndOutputWeights),
       option("--iteration", layout.iteration),
-      option("--train-args", try run.trainArguments.map { try MegatronArguments.contents(textOrFile: $0) }),
+      option(
+        "--train-args",
+        try run.trainArguments.map {
+          layout.flavor == .trainer
+            ? try TrainingArguments.recorded(textOrFile: $0) : try MegatronArguments.recorded(textOrFile: $0)
+        }),
       try json("--deepspeed-config", run.deepSpeedConfiguration),
       // Not the newest one of whoever reads the manifest.
       option("--deepspeed-version", run.deepspeedVersion ?? "\(DeepSpeedVersion.newest)"),

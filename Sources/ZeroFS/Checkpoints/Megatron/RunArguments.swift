@@ -13,6 +13,8 @@ package struct RunArguments: Sendable {
   package let isGiven: Bool
   /// What the command line has and MDS doesn't know.
   let unknown: [String]
+  /// How the command line was read, where the user should know.
+  let notes: [String]
   /// The state of `OptimizerParamScheduler` at step 0, with zeros where the run isn't known.
   let schedule: LearningRateSchedule?
   let device: AcceleratorKind
@@ -29,6 +31,7 @@ package struct RunArguments: Sendable {
   ) throws {
     isGiven = given != nil
     unknown = given?.unknown ?? []
+    notes = given?.notes ?? []
     self.device = device
     var arguments = given ?? MegatronArguments()
     let facts = RunArguments.facts(model)
@@ -99,8 +102,8 @@ private struct Fact {
 
   func check(_ arguments: MegatronArguments) throws(RunError) {
     let given = arguments[name] ?? .none
-    if given == value { return }
-    if let a = given.asDouble, let b = value.asDouble, a == b { return }
+    // MDS's norms compute in fp32 (megatron/model/rmsnorm.py).
+    if given.equals(value, inFloat32: name == "layernorm_epsilon") { return }
     throw RunError.contradiction(
       argument: name, has: given.pythonDescription, needs: flag, otherwise: otherwise)
   }
