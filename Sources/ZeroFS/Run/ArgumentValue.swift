@@ -88,7 +88,9 @@ package enum ArgumentValue: Equatable, Sendable {
 
   /// What Python's `int(text)` makes of decimal digits, single underscores between them, up to 2^62.
   static func int(python text: some StringProtocol) -> Int? {
-    guard text.allSatisfy({ $0.isASCII && ($0.isNumber || $0 == "+" || $0 == "-" || $0 == "_") }) else { return nil }
+    guard text.allSatisfy({ $0.isASCII && ($0.isNumber || $0 == "+" || $0 == "-" || $0 == "_") }) else {
+      return nil
+    }
     return withoutUnderscores(text).flatMap { Int($0) }.flatMap { $0.magnitude <= 1 << 62 ? $0 : nil }
   }
 
@@ -104,7 +106,9 @@ package enum ArgumentValue: Equatable, Sendable {
     guard text.contains("_") else { return String(text) }
     let characters = Array(text)
     for (index, character) in characters.enumerated() where character == "_" {
-      guard index > 0, index + 1 < characters.count, characters[index - 1].isNumber, characters[index + 1].isNumber else {
+      guard index > 0, index + 1 < characters.count, characters[index - 1].isNumber,
+        characters[index + 1].isNumber
+      else {
         return nil
       }
     }

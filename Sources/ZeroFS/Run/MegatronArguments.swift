@@ -87,7 +87,8 @@ package struct MegatronArguments: Equatable, Sendable {
     var rest = words[...]
     var open: [MegatronArgumentError.Open] = []
     while let word = rest.popFirst() {
-      open += MegatronArgumentError.open("a word", word.hasPrefix("-") ? String(word.prefix { $0 != "=" }) : word)
+      open += MegatronArgumentError.open(
+        "a word", word.hasPrefix("-") ? String(word.prefix { $0 != "=" }) : word)
       guard MegatronArguments.isFlag(word) else { continue }
       let flag = String(word.prefix { $0 != "=" })
       let inline = word.count > flag.count ? String(word.dropFirst(flag.count + 1)) : nil
@@ -177,15 +178,17 @@ package struct MegatronArguments: Equatable, Sendable {
 
   /// A log says the number of ranks, too.
   private mutating func checkWorldSize() throws(MegatronArgumentError) {
-    guard let worldSize = loggedWorldSize else { return }
-    var ranks = dataParallelSize ?? 1
-    for name in ["tensor_model_parallel_size", "pipeline_model_parallel_size", "ds_sequence_parallel_size"] {
+    let names = ["tensor_model_parallel_size", "pipeline_model_parallel_size"]
+    guard let worldSize = loggedWorldSize, let dataParallelSize, names.allSatisfy(given.contains) else {
+      return
+    }
+    var ranks = dataParallelSize
+    for name in names + ["ds_sequence_parallel_size"] {
       let (product, overflow) = ranks.multipliedReportingOverflow(by: int(name) ?? 1)
-      guard !overflow, product > 0 else { throw .conflict("the log's parallel sizes can't be") }
+      guard !overflow else { throw .conflict("the log's parallel sizes are too large") }
       ranks = product
     }
-    if dataParallelSize == nil, worldSize % ranks == 0 { dataParallelSize = worldSize / ranks }
-    guard ranks == worldSize || dataParallelSize.map({ $0 * ranks == worldSize }) == true else {
+    if ranks != worldSize {
       throw .conflict("the log has a world_size of \(worldSize), but its parallel sizes make \(ranks)")
     }
   }

@@ -20,7 +20,8 @@ struct MegatronLog: Sendable {
       let end = Self.last(Self.ending, in: bytes[...])
       let start = end.flatMap { Self.last(Self.beginning, in: bytes[..<$0]) }
       return (
-        start: start, end: end, text: start.flatMap { start in end.map { String(decoding: bytes[start..<$0], as: UTF8.self) } },
+        start: start, end: end,
+        text: start.flatMap { start in end.map { String(decoding: bytes[start..<$0], as: UTF8.self) } },
         // "end of arguments" holds the other's words, too.
         hasBeginning: Self.last(Self.beginning, in: bytes[...]) != nil
       )
@@ -36,7 +37,8 @@ struct MegatronLog: Sendable {
   }
 
   var text: String {
-    "--- arguments ---\n" + entries.map { "  \($0.name) .... \($0.value)\n" }.joined() + "--- end of arguments ---\n"
+    "--- arguments ---\n" + entries.map { "  \($0.name) .... \($0.value)\n" }.joined()
+      + "--- end of arguments ---\n"
   }
 
   private static func last(_ needle: [UInt8], in bytes: Slice<UnsafeBufferPointer<UInt8>>) -> Int? {

@@ -20,7 +20,9 @@ package enum RunError: Failure, Equatable {
 
   package var exitStatus: ExitStatus {
     switch self {
-    case .contradiction, .vocabulary, .optimizer, .unreadable, .noCommand, .commands, .log, .file, .trainingArgument, .notServed: .run
+    case .contradiction, .vocabulary, .optimizer, .unreadable, .noCommand, .commands, .log, .file,
+      .trainingArgument, .notServed:
+      .run
     }
   }
 

@@ -30,12 +30,13 @@ struct RunText: Sendable {
       environment: environment ?? Self.environment())
   }
 
-  init(_ text: String, file: String? = nil, _ program: RunProgram, environment: [String: String] = [:]) throws {
+  init(_ text: String, file: String? = nil, _ program: RunProgram, environment: [String: String] = [:]) throws
+  {
     if let log = try MegatronLog(text) {
       self.log = log
       return
     }
-    let text = text.filter { $0 != ShellUnknown.mark }
+    let text = ShellUnknown.isIn(text) ? text.filter { $0 != ShellUnknown.mark } : text
     guard text.utf8.count <= ShellFiles.maxFile else { throw RunError.noCommand(program.name, starts: []) }
     let files = ShellFiles(script: file)
     if Self.isArguments(text) {
@@ -43,7 +44,9 @@ struct RunText: Sendable {
       words = try shell.arguments(text)
       return
     }
-    if file == nil, !text.contains(where: \.isWhitespace) { throw RunError.unreadable(path: text, why: errnoMessage(ENOENT)) }
+    if file == nil, !text.contains(where: \.isWhitespace) {
+      throw RunError.unreadable(path: text, why: errnoMessage(ENOENT))
+    }
     let reading = try Reading(text, file: file ?? "bash", files, environment: environment, open: [])
     words = try reading.words(of: program, &notes)
     notes += reading.notes(
@@ -51,7 +54,9 @@ struct RunText: Sendable {
         ? []
         : Self.names(
           decidedBy: reading.record.defaults.map(\.name),
-          Reading(text, file: file ?? "bash", files, environment: environment, open: reading.record.defaults.map(\.name)),
+          Reading(
+            text, file: file ?? "bash", files, environment: environment,
+            open: reading.record.defaults.map(\.name)),
           program))
   }
 
@@ -66,7 +71,9 @@ struct RunText: Sendable {
     var pointer = environ
     while let entry = pointer.pointee {
       let text = String(cString: entry)
-      if let equals = text.firstIndex(of: "=") { result[String(text[..<equals])] = String(text[text.index(after: equals)...]) }
+      if let equals = text.firstIndex(of: "=") {
+        result[String(text[..<equals])] = String(text[text.index(after: equals)...])
+      }
       pointer += 1
     }
     return result
@@ -80,7 +87,9 @@ struct RunText: Sendable {
   }
 
   /// Of variables that nobody sets, those that change the command if somebody does; all if that can't be told.
-  private static func names(decidedBy names: [String], _ reading: @autoclosure () throws -> Reading, _ program: RunProgram)
+  private static func names(
+    decidedBy names: [String], _ reading: @autoclosure () throws -> Reading, _ program: RunProgram
+  )
     -> Set<String>
   {
     var notes: [String] = []
@@ -96,8 +105,12 @@ struct RunText: Sendable {
   }
 
   private static func quoted(_ word: String) -> String {
-    let isPlain = !word.isEmpty && word.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber) || "-_./:=,+@%".contains($0) }
-    return isPlain ? word : "'" + word.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
+    let isPlain =
+      !word.isEmpty
+      && word.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber) || "-_./:=,+@%".contains($0) }
+    return isPlain
+      ? word
+      : "'" + word.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
   }
 }
 
@@ -106,9 +119,13 @@ private struct Reading {
   let record = ShellRecord()
 
   /// - Parameter open: variables that are taken as set to what isn't known.
-  init(_ text: String, file: String, _ files: ShellFiles, environment: [String: String], open: [String]) throws(ShellError) {
+  init(_ text: String, file: String, _ files: ShellFiles, environment: [String: String], open: [String])
+    throws(ShellError)
+  {
     var shell = Shell(name: file, environment: environment, files: files, record: record)
-    for name in open { shell.variables[name] = ShellVariable(ShellUnknown.text(0, "$" + name), isExported: true) }
+    for name in open {
+      shell.variables[name] = ShellVariable(ShellUnknown.text(0, "$" + name), isExported: true)
+    }
     try shell.run(ShellParser.parse(text))
   }
 
@@ -120,19 +137,27 @@ private struct Reading {
       guard words.contains(where: { program.isFlag(Self.flag($0)) }) else { continue }
       if let broken = launch.words.first, broken.hasPrefix("-") {
         throw ShellError.syntax(
-          launch.line, "\(broken) begins a command of its own here, because the line before doesn't continue (a comment between?)")
+          launch.line,
+          "\(broken) begins a command of its own here, because the line before doesn't continue (a comment between?)"
+        )
       }
-      if !found.contains(where: { $0.words == words }) { found.append(ShellLaunch(words: words, line: launch.line)) }
+      if !found.contains(where: { $0.words == words }) {
+        found.append(ShellLaunch(words: words, line: launch.line))
+      }
     }
     let trainings = found.filter { $0.words.contains { program.training.contains(Self.flag($0)) } }
     let counting = trainings.isEmpty ? found : trainings
     guard let only = counting.first else {
-      throw RunError.noCommand(program.name, starts: record.launches.prefix(5).map { "\(Self.shown($0)) (line \($0.line))" })
+      throw RunError.noCommand(
+        program.name, starts: record.launches.prefix(5).map { "\(Self.shown($0)) (line \($0.line))" })
     }
     guard counting.count == 1 else {
-      throw RunError.commands(program.name, lines: counting.map(\.line))
+      throw RunError.commands(program.name, lines: Array(Set(counting.map(\.line))).sorted())
     }
-    if found.count > 1 { notes.append("the command of line \(only.line) is the run's, of \(found.count) with arguments of \(program.name)") }
+    if found.count > 1 {
+      notes.append(
+        "the command of line \(only.line) is the run's, of \(found.count) with arguments of \(program.name)")
+    }
     return only.words
   }
 
@@ -156,7 +181,9 @@ private struct Reading {
 
   func notes(mattering: Set<String>) -> [String] {
     var notes: [String] = []
-    let defaults = record.defaults.filter { mattering.contains($0.name) }.map { "\($0.name) (line \($0.line))" }
+    let defaults = record.defaults.filter { mattering.contains($0.name) }.map {
+      "\($0.name) (line \($0.line))"
+    }
     if !defaults.isEmpty {
       notes.append(
         "the script's defaults are taken for \(defaults.joined(separator: ", ")). Where the run's environment has others, give "
@@ -165,7 +192,8 @@ private struct Reading {
     if !record.emptyArguments.isEmpty {
       notes.append(
         "the script is read as if started without arguments, which it uses on line "
-          + "\(record.emptyArguments.sorted().prefix(5).map(String.init).joined(separator: ", ")). Give others as --train-args 'bash SCRIPT ARGUMENTS'")
+          + "\(record.emptyArguments.sorted().prefix(5).map(String.init).joined(separator: ", ")). Give others as --train-args 'bash SCRIPT ARGUMENTS'"
+      )
     }
     if !record.passed.isEmpty {
       let files = record.passed.map { "\($0.file) (line \($0.line))" }.joined(separator: ", ")

@@ -44,7 +44,9 @@ package struct TrainingArguments: Sendable {
 
   static let program = RunProgram(
     name: "HF Trainer", isFlag: { TrainingArguments.name(ofFlag: $0) != nil },
-    training: ["--learning_rate", "--learning-rate", "--per_device_train_batch_size", "--per-device-train-batch-size"])
+    training: [
+      "--learning_rate", "--learning-rate", "--per_device_train_batch_size", "--per-device-train-batch-size",
+    ])
 
   /// The command line of `init(textOrFile:)` with all that it depends on.
   package static func recorded(textOrFile text: String) throws -> String {
@@ -62,7 +64,9 @@ package struct TrainingArguments: Sendable {
     while let word = rest.popFirst() {
       let flag = String(word.prefix { $0 != "=" })
       guard let name = TrainingArguments.name(ofFlag: flag) else {
-        if word.hasPrefix("\0") || ShellUnknown.isManyWords(word) { open += MegatronArgumentError.open("a word", word) }
+        if word.hasPrefix("\0") || ShellUnknown.isManyWords(word) {
+          open += MegatronArgumentError.open("a word", word)
+        }
         continue
       }
       let value: String

@@ -19,7 +19,8 @@ extension Shell {
 
   /// - Returns: the name.
   @discardableResult
-  mutating func assign(_ assignment: ShellAssignment, kind: ShellVariable.Kind? = nil, _ line: Int) throws(ShellError)
+  mutating func assign(_ assignment: ShellAssignment, kind: ShellVariable.Kind? = nil, _ line: Int)
+    throws(ShellError)
     -> String
   {
     let name = assignment.name
@@ -38,7 +39,8 @@ extension Shell {
   }
 
   private mutating func assign(
-    _ items: [(key: ShellWord?, value: ShellWord)], to name: String, appends: Bool, kind: ShellVariable.Kind?, _ line: Int
+    _ items: [(key: ShellWord?, value: ShellWord)], to name: String, appends: Bool, kind: ShellVariable.Kind?,
+    _ line: Int
   ) throws(ShellError) {
     let isMap = kind == .map || variables[name]?.kind == .map
     if isMap {
@@ -56,7 +58,9 @@ extension Shell {
         added += try fields(item.value)
         continue
       }
-      guard !appends, try arithmetic(key) == added.count else { throw .syntax(line, "an array with gaps isn't followed") }
+      guard !appends, try arithmetic(key) == added.count else {
+        throw .syntax(line, "an array with gaps isn't followed")
+      }
       added.append(try text(item.value))
     }
     if appends, let old = variables[name] {
@@ -75,7 +79,9 @@ extension Shell {
   {
     if variables[name]?.kind == .map {
       let key = try self.text(key)
-      if ShellUnknown.isIn(key) { throw .unknown(line, "which item of \(name) is set is known only in the run") }
+      if ShellUnknown.isIn(key) {
+        throw .unknown(line, "which item of \(name) is set is known only in the run")
+      }
       let old = appends ? variables[name]?[key] ?? "" : ""
       variables[name]?.set(old + text, at: key)
       return
@@ -121,7 +127,9 @@ extension Shell {
     status = 0
     if flags.contains("f") || flags.contains("p") { return }
     let kind: ShellVariable.Kind? = flags.contains("A") ? .map : flags.contains("a") ? .array : nil
-    let isLocal = command == "local" || ["declare", "typeset"].contains(command) && !hidden.isEmpty && !flags.contains("g")
+    let isLocal =
+      command == "local"
+      || ["declare", "typeset"].contains(command) && !hidden.isEmpty && !flags.contains("g")
     for item in names {
       try declare(item, kind, isLocal: isLocal, line)
     }
@@ -138,8 +146,12 @@ extension Shell {
     }
   }
 
-  private mutating func declare(_ item: ShellItem, _ kind: ShellVariable.Kind?, isLocal: Bool, _ line: Int) throws(ShellError) {
-    guard let name = Self.name(item), ShellParser.isName(name) else { throw .syntax(line, "this declaration isn't followed") }
+  private mutating func declare(_ item: ShellItem, _ kind: ShellVariable.Kind?, isLocal: Bool, _ line: Int)
+    throws(ShellError)
+  {
+    guard let name = Self.name(item), ShellParser.isName(name) else {
+      throw .syntax(line, "this declaration isn't followed")
+    }
     // The value may be made of the variable that is being hidden.
     let hiding = isLocal ? variables[name] : nil
     func hide(_ shell: inout Shell) {

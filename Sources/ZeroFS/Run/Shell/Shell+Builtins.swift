@@ -7,7 +7,8 @@ extension Shell {
   mutating func builtin(_ words: [String], _ line: Int) throws(ShellError) -> Bool {
     let rest = Array(words.dropFirst())
     switch words[0] {
-    case ":", "true", "trap", "ulimit", "umask", "shopt", "alias", "unalias", "hash", "wait", "bind", "enable":
+    case ":", "true", "trap", "ulimit", "umask", "shopt", "alias", "unalias", "hash", "wait", "bind",
+      "enable":
       status = 0
     case "false": status = 1
     case "echo": try echo(rest, line)
@@ -124,7 +125,8 @@ extension Shell {
 
   /// Scripts that set up Python, compilers or the module system, and no variable of the run.
   private static let environments = [
-    "/bin/activate", "/etc/profile.d/conda.sh", "/etc/profile", "/etc/bashrc", "/etc/bash.bashrc", "/setvars.sh",
+    "/bin/activate", "/etc/profile.d/conda.sh", "/etc/profile", "/etc/bashrc", "/etc/bash.bashrc",
+    "/setvars.sh",
     "/init/bash", "/init/sh", "/init/profile", "/lmod.sh", "/modules.sh",
   ]
 
@@ -198,7 +200,9 @@ extension Shell {
     for (index, name) in names.enumerated() {
       remaining = remaining.drop { $0.isWhitespace && separators.contains($0) }
       if index == names.count - 1 {
-        while let last = remaining.last, last.isWhitespace, separators.contains(last) { remaining.removeLast() }
+        while let last = remaining.last, last.isWhitespace, separators.contains(last) {
+          remaining.removeLast()
+        }
         try assign(name, String(remaining), line)
       } else {
         let field = remaining.prefix { !separators.contains($0) }
@@ -229,7 +233,9 @@ extension Shell {
   private mutating func echo(_ words: [String], _ line: Int) throws(ShellError) {
     var rest = words[...]
     var (newline, escapes) = (true, false)
-    while let word = rest.first, word.count > 1, word.hasPrefix("-"), word.dropFirst().allSatisfy({ "neE".contains($0) }) {
+    while let word = rest.first, word.count > 1, word.hasPrefix("-"),
+      word.dropFirst().allSatisfy({ "neE".contains($0) })
+    {
       rest.removeFirst()
       if word.contains("n") { newline = false }
       if word.contains("e") { escapes = true }
@@ -260,7 +266,9 @@ extension Shell {
     status = 0
   }
 
-  private func formatted(_ format: String, _ words: inout ArraySlice<String>, _ line: Int) throws(ShellError) -> String {
+  private func formatted(_ format: String, _ words: inout ArraySlice<String>, _ line: Int) throws(ShellError)
+    -> String
+  {
     var result = ""
     var rest = try ShellParser.unescaped(format, line)[...]
     while let character = rest.popFirst() {
@@ -283,7 +291,8 @@ extension Shell {
         }
         let digits = "\(try ShellArithmetic.number(word, line))"
         let filling = width.hasPrefix("0") ? "0" : " "
-        result += String(repeating: filling, count: min(max(0, (Int(width) ?? 0) - digits.count), 100)) + digits
+        result +=
+          String(repeating: filling, count: min(max(0, (Int(width) ?? 0) - digits.count), 100)) + digits
       default: throw .syntax(line, "this format of printf isn't followed")
       }
     }

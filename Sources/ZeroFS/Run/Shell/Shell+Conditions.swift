@@ -30,7 +30,9 @@ extension Shell {
         try record.spend(text.utf8.count, left.line)
         return try ShellPattern(pattern, left.line).matches(text) == (symbol != "!=")
       case "-eq", "-ne", "-lt", "-le", "-gt", "-ge":
-        guard let first = try ShellArithmetic.value(text, &self, left.line), let second = try arithmetic(right) else {
+        guard let first = try ShellArithmetic.value(text, &self, left.line),
+          let second = try arithmetic(right)
+        else {
           return nil
         }
         return Self.compare(first, symbol, second)
@@ -45,20 +47,27 @@ extension Shell {
     case "-n", "-z":
       // A text with more than its open part isn't empty.
       let isOpen = ShellUnknown.isIn(text)
-      if isOpen, text.split(separator: ShellUnknown.mark, omittingEmptySubsequences: false).enumerated()
-        .allSatisfy({ $0.offset % 2 == 1 || $0.element.isEmpty }) { return nil }
+      if isOpen,
+        text.split(separator: ShellUnknown.mark, omittingEmptySubsequences: false).enumerated()
+          .allSatisfy({ $0.offset % 2 == 1 || $0.element.isEmpty })
+      {
+        return nil
+      }
       return text.isEmpty == (flag == "-z")
     case "-v":
       return try elements(text, nil, line) != nil ? true : nil
     case "-e", "-f", "-d", "-r", "-s", "-x", "-L", "-h", "-w":
       if text.isEmpty { return false }
-      return !ShellUnknown.isIn(text) && exists(text) && flag != "-x" && flag != "-w" ? files.is(flag, path(text) ?? text) : nil
+      return !ShellUnknown.isIn(text) && exists(text) && flag != "-x" && flag != "-w"
+        ? files.is(flag, path(text) ?? text) : nil
     case "-t", "-p", "-o", "-a", "-O", "-G", "-N", "-S", "-b", "-c", "-g", "-k", "-u": return nil
     default: throw .syntax(line, "the test '\(ShellUnknown.asWritten(flag))' isn't followed")
     }
   }
 
-  private func holds(_ left: String, _ symbol: String, _ right: String, _ line: Int) throws(ShellError) -> Bool? {
+  private func holds(_ left: String, _ symbol: String, _ right: String, _ line: Int) throws(ShellError)
+    -> Bool?
+  {
     let isOpen = ShellUnknown.isIn(left) || ShellUnknown.isIn(right)
     switch symbol {
     case "=", "==": return isOpen ? nil : left == right
@@ -69,6 +78,12 @@ extension Shell {
         throw .syntax(line, "a number is compared with what is none")
       }
       return Self.compare(first, symbol, second)
+    case "<", ">":
+      // Other texts are ordered by the locale.
+      guard isOpen || (left + right).allSatisfy({ $0.isASCII && $0.isNumber }) else {
+        throw .syntax(line, "an order of texts isn't followed")
+      }
+      return isOpen ? nil : symbol == "<" ? left < right : left > right
     case "-nt", "-ot", "-ef": return nil
     default: throw .syntax(line, "the comparison '\(ShellUnknown.asWritten(symbol))' isn't followed")
     }
@@ -97,7 +112,9 @@ extension Shell {
     switch words.count {
     case 0: return false
     case 1: return try holds("-n", words[0], line)
-    case _ where words[0] == "!" && words.count != 3 || words.count == 3 && words[0] == "!" && !Self.isBinary(words[1]):
+    case _
+    where words[0] == "!" && words.count != 3
+      || words.count == 3 && words[0] == "!" && !Self.isBinary(words[1]):
       return try test(Array(words.dropFirst()), line).map { !$0 }
     case 2:
       // An open word without quotes may be none or several.

@@ -64,7 +64,9 @@ extension Shell {
     return result
   }
 
-  private mutating func value(_ part: ShellPart, _ line: Int) throws(ShellError) -> (text: String, isQuoted: Bool) {
+  private mutating func value(_ part: ShellPart, _ line: Int) throws(ShellError) -> (
+    text: String, isQuoted: Bool
+  ) {
     switch part {
     case .literal(let text, let isQuoted): return (text, isQuoted)
     case .process(let written): return (ShellUnknown.text(line, written), true)
@@ -76,10 +78,14 @@ extension Shell {
     }
   }
 
-  private mutating func substitute(_ list: ShellList, _ written: String, _ line: Int) throws(ShellError) -> String {
+  private mutating func substitute(_ list: ShellList, _ written: String, _ line: Int) throws(ShellError)
+    -> String
+  {
     try enter(line)
     defer { calls -= 1 }
-    if let file = list.onlyFile { return try contents(text(file), line).map(Self.trimmed) ?? ShellUnknown.text(line, written) }
+    if let file = list.onlyFile {
+      return try contents(text(file), line).map(Self.trimmed) ?? ShellUnknown.text(line, written)
+    }
     let result = try subshell { shell throws(ShellError) in
       shell.output = ""
       try shell.run(list)
@@ -104,7 +110,8 @@ extension Shell {
   // MARK: Parameters
 
   /// The elements of `$name`; `nil` of an unset one.
-  mutating func elements(_ name: String, _ key: ShellWord? = nil, _ line: Int) throws(ShellError) -> [String]? {
+  mutating func elements(_ name: String, _ key: ShellWord? = nil, _ line: Int) throws(ShellError) -> [String]?
+  {
     if let number = Int(name) {
       if number == 0 { return [self.name] }
       return number <= arguments.count ? [arguments[number - 1]] : nil
@@ -133,7 +140,9 @@ extension Shell {
     case .array, .scalar:
       guard let index = try arithmetic(key) else { return [ShellUnknown.text(line, "$" + name)] }
       let place = index < 0 ? variable.elements.count + index : index
-      if let only = variable.elements.first, variable.elements.count == 1, ShellUnknown.isIn(only) { return [only] }
+      if let only = variable.elements.first, variable.elements.count == 1, ShellUnknown.isIn(only) {
+        return [only]
+      }
       return variable.elements.indices.contains(place) ? [variable.elements[place]] : nil
     }
   }
@@ -151,7 +160,8 @@ extension Shell {
   private mutating func scalar(_ parameter: ShellParameter, _ line: Int) throws(ShellError) -> String {
     var parameter = parameter
     if parameter.isIndirect {
-      guard let target = try elements(parameter.name, parameter.key, line)?.first, ShellParser.isName(target) else {
+      guard let target = try elements(parameter.name, parameter.key, line)?.first, ShellParser.isName(target)
+      else {
         return unset(parameter, line)
       }
       parameter.name = target
@@ -205,7 +215,8 @@ extension Shell {
     if parameter.isKeys {
       guard let variable = variables[parameter.name] else { return [] }
       return variable.kind == .map
-        ? try inOrder(variable.places.keys.sorted(), parameter, line) : variable.elements.indices.map(String.init)
+        ? try inOrder(variable.places.keys.sorted(), parameter, line)
+        : variable.elements.indices.map(String.init)
     }
     let found = try elements(parameter.name, parameter.key, line)
     switch parameter.operation {
@@ -222,7 +233,8 @@ extension Shell {
       return Array(rest.prefix(count))
     default:
       guard let found else {
-        return parameter.key == nil || missing == nil && variables[parameter.name] != nil ? [] : [unset(parameter, line)]
+        return parameter.key == nil || missing == nil && variables[parameter.name] != nil
+          ? [] : [unset(parameter, line)]
       }
       if let variable = variables[parameter.name], variable.kind == .map {
         return try inOrder(found, parameter, line)
@@ -235,13 +247,17 @@ extension Shell {
   }
 
   /// The order of a map is bash's own.
-  private func inOrder(_ texts: [String], _ parameter: ShellParameter, _ line: Int) throws(ShellError) -> [String] {
+  private func inOrder(_ texts: [String], _ parameter: ShellParameter, _ line: Int) throws(ShellError)
+    -> [String]
+  {
     if texts.count > 1 { throw .unknown(line, "\(parameter.written) is in an order of bash's own") }
     return texts
   }
 
   /// What `#`, `%`, `/`, `:` and `^` make of a text.
-  private mutating func changed(_ text: String, _ parameter: ShellParameter, _ line: Int) throws(ShellError) -> String {
+  private mutating func changed(_ text: String, _ parameter: ShellParameter, _ line: Int) throws(ShellError)
+    -> String
+  {
     guard let operation = parameter.operation else { return text }
     let open = ShellUnknown.text(line, parameter.written)
     if ShellUnknown.isIn(text) { return open }
@@ -289,7 +305,8 @@ extension Shell {
 
   private static func isGlob(_ text: String) -> Bool {
     guard !ShellUnknown.isIn(text) else { return false }
-    return text.contains { $0 == "*" || $0 == "?" } || text.firstIndex(of: "[").map { text[$0...].contains("]") } == true
+    return text.contains { $0 == "*" || $0 == "?" }
+      || text.firstIndex(of: "[").map { text[$0...].contains("]") } == true
   }
 
   private var separators: String {
@@ -299,7 +316,9 @@ extension Shell {
   /// `{1..4}`; other brace expansions are refused.
   private func braces(_ word: ShellWord) throws(ShellError) -> [String]? {
     for case .literal(let text, isQuoted: false) in word.parts {
-      guard let open = text.firstIndex(of: "{"), let close = text[open...].lastIndex(of: "}") else { continue }
+      guard let open = text.firstIndex(of: "{"), let close = text[open...].lastIndex(of: "}") else {
+        continue
+      }
       let inside = text[open..<close]
       guard inside.contains(",") || inside.contains("..") else { continue }
       let ends = inside.dropFirst().split(separator: ".").map { Int($0) }
@@ -316,7 +335,8 @@ extension ShellList {
   /// The file of `$(<file)`.
   fileprivate var onlyFile: ShellWord? {
     guard pipelines.count == 1, pipelines[0].statements.count == 1,
-      case .simple(let assignments, let words) = pipelines[0].statements[0].command, assignments.isEmpty, words.isEmpty,
+      case .simple(let assignments, let words) = pipelines[0].statements[0].command, assignments.isEmpty,
+      words.isEmpty,
       let redirection = pipelines[0].statements[0].redirections.first, redirection.kind == .input
     else { return nil }
     return redirection.target

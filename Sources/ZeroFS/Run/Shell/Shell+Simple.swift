@@ -10,7 +10,8 @@ extension Shell {
   ]
   static let maxWords = 200_000
 
-  mutating func simple(_ assignments: [ShellAssignment], _ items: [ShellItem], _ line: Int) throws(ShellError) {
+  mutating func simple(_ assignments: [ShellAssignment], _ items: [ShellItem], _ line: Int) throws(ShellError)
+  {
     if case .word(let first)? = items.first, let name = first.plain, ShellParser.declarations.contains(name) {
       return try declare(name, Array(items.dropFirst()), line)
     }
@@ -61,7 +62,11 @@ extension Shell {
         try shell.assign(String(word[..<place]), String(word[word.index(after: place)...]), line)
         shell.variables[String(word[..<place])]?.isExported = true
       }
-      if rest.isEmpty { shell.output += ShellUnknown.text(line, "env") } else { try shell.start(Array(rest), line) }
+      if rest.isEmpty {
+        shell.output += ShellUnknown.text(line, "env")
+      } else {
+        try shell.start(Array(rest), line)
+      }
     }
     (output, status) = (result.output, result.status)
   }
@@ -92,13 +97,17 @@ extension Shell {
     } else if ["ssh", "pdsh", "clush"].contains(Self.base(words[0])), words.count > 2 {
       return try inner(words.dropFirst(2).joined(separator: " "), [], name, isElsewhere: true, line)
     } else if let wrap = words.firstIndex(where: { $0 == "--wrap" || $0.hasPrefix("--wrap=") }) {
-      let text = words[wrap] == "--wrap" ? words[wrap...].dropFirst().first ?? "" : String(words[wrap].dropFirst(7))
+      let text =
+        words[wrap] == "--wrap" ? words[wrap...].dropFirst().first ?? "" : String(words[wrap].dropFirst(7))
       return try inner(text, [], "sbatch", isElsewhere: false, line)
-    } else if ["sbatch", "qsub"].contains(Self.base(words[0])), !words.contains(where: { $0.hasSuffix(".sh") }),
+    } else if ["sbatch", "qsub"].contains(Self.base(words[0])),
+      !words.contains(where: { $0.hasSuffix(".sh") }),
       let input, input.hasPrefix("#!")
     {
       return try inner(input, [], "job", isElsewhere: Self.base(words[0]) == "qsub", line)
-    } else if let place = words.firstIndex(where: { $0.hasSuffix(".sh") || $0.hasSuffix(".bash") || $0.hasSuffix(".slurm") }),
+    } else if let place = words.firstIndex(where: {
+      $0.hasSuffix(".sh") || $0.hasSuffix(".bash") || $0.hasSuffix(".slurm")
+    }),
       !words.contains(where: { $0.hasSuffix(".py") }), let text = try contents(words[place], line)
     {
       let isElsewhere = words[..<place].contains { Self.elsewhere.contains(Self.base($0)) }
@@ -151,7 +160,9 @@ extension Shell {
   }
 
   /// A script that another shell reads: it has what is exported, and keeps what it sets.
-  private mutating func inner(_ text: String, _ words: [String], _ own: String, isElsewhere: Bool, _ line: Int)
+  private mutating func inner(
+    _ text: String, _ words: [String], _ own: String, isElsewhere: Bool, _ line: Int
+  )
     throws(ShellError)
   {
     try enter(line)

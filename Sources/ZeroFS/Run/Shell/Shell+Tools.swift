@@ -30,20 +30,28 @@ extension Shell {
   private func computed(_ name: String, _ words: [String], _ line: Int) throws(ShellError) -> String? {
     switch name {
     case "dirname", "basename":
-      guard let word = words.first, !word.hasPrefix("-"), words.count <= (name == "dirname" ? 1 : 2) else { return nil }
+      guard let word = words.first, !word.hasPrefix("-"), words.count <= (name == "dirname" ? 1 : 2) else {
+        return nil
+      }
       var path = word[...]
       while path.count > 1, path.last == "/" { path.removeLast() }
-      guard let slash = path.lastIndex(of: "/") else { return (name == "dirname" ? "." : Self.without(path, words)) + "\n" }
+      guard let slash = path.lastIndex(of: "/") else {
+        return (name == "dirname" ? "." : Self.without(path, words)) + "\n"
+      }
       if name == "dirname" { return (slash == path.startIndex ? "/" : String(path[..<slash])) + "\n" }
       return Self.without(path[path.index(after: slash)...], words) + "\n"
     case "realpath", "readlink":
-      guard let word = words.last, words.count == 1 && name == "realpath" || words.dropLast() == ["-f"] else { return nil }
+      guard let word = words.last, words.count == 1 && name == "realpath" || words.dropLast() == ["-f"] else {
+        return nil
+      }
       return path(word).map { Self.normalized($0) + "\n" }
     case "seq":
       let numbers = words.map { Int($0) }
       guard (1...3).contains(words.count), numbers.allSatisfy({ $0 != nil }) else { return nil }
       let known = numbers.compactMap { $0 }
-      let (first, step, last) = (known.count > 1 ? known[0] : 1, known.count > 2 ? known[1] : 1, known[known.count - 1])
+      let (first, step, last) = (
+        known.count > 1 ? known[0] : 1, known.count > 2 ? known[1] : 1, known[known.count - 1]
+      )
       guard step != 0 else { return nil }
       if (last - first) / step > ShellRecord.maxSteps { throw .tooLong(line) }
       return stride(from: first, through: last, by: step).map { "\($0)\n" }.joined()
@@ -65,7 +73,8 @@ extension Shell {
     return String(name.dropLast(words[1].count))
   }
 
-  private mutating func filtered(_ name: String, _ words: [String], _ line: Int) throws(ShellError) -> String? {
+  private mutating func filtered(_ name: String, _ words: [String], _ line: Int) throws(ShellError) -> String?
+  {
     let flags = words.filter { $0.hasPrefix("-") }
     var operands = words.filter { !$0.hasPrefix("-") }
     var text: String?
@@ -86,12 +95,17 @@ extension Shell {
     default: return nil
     }
     guard let text, !ShellUnknown.isIn(text) else { return nil }
-    let lines = text.split(separator: "\n", omittingEmptySubsequences: false).dropLast(text.hasSuffix("\n") ? 1 : 0)
+    let lines = text.split(separator: "\n", omittingEmptySubsequences: false).dropLast(
+      text.hasSuffix("\n") ? 1 : 0)
     switch (name, flags) {
     case ("cat", []): return text
-    case ("wc", ["-l"]): return "\(text.count { $0 == "\n" })" + (operands.first.map { " " + $0 } ?? "") + "\n"
+    case ("wc", ["-l"]):
+      return "\(text.count { $0 == "\n" })" + (operands.first.map { " " + $0 } ?? "") + "\n"
     case ("head", _), ("tail", _):
-      let digits = flags == ["-n"] ? words.first { Int($0) != nil && !$0.hasPrefix("-") } : flags.first.map { String($0.dropFirst($0.hasPrefix("-n") ? 2 : 1)) }
+      let digits =
+        flags == ["-n"]
+        ? words.first { Int($0) != nil && !$0.hasPrefix("-") }
+        : flags.first.map { String($0.dropFirst($0.hasPrefix("-n") ? 2 : 1)) }
       guard let count = Int(digits ?? "10"), count >= 0, operands.count <= 1 else { return nil }
       let chosen = name == "head" ? lines.prefix(count) : lines.suffix(count)
       return chosen.map { $0 + "\n" }.joined()

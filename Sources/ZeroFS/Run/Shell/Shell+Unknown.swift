@@ -4,7 +4,8 @@ extension Shell {
   /// Follows both branches of a decision that only the run can make, and keeps what they agree on. A branch that ends the script
   /// has no say in what follows.
   mutating func either(
-    _ line: Int, _ first: (inout Shell) throws(ShellError) -> Void, _ second: (inout Shell) throws(ShellError) -> Void
+    _ line: Int, _ first: (inout Shell) throws(ShellError) -> Void,
+    _ second: (inout Shell) throws(ShellError) -> Void
   ) throws(ShellError) {
     var other = self
     try first(&self)
@@ -63,7 +64,8 @@ extension Shell {
     return leaves
   }
 
-  mutating func each(_ name: String, _ words: [ShellWord]?, _ body: ShellList, _ line: Int) throws(ShellError) {
+  mutating func each(_ name: String, _ words: [ShellWord]?, _ body: ShellList, _ line: Int) throws(ShellError)
+  {
     var fields: [String] = []
     if let words {
       for word in words { fields += try self.fields(word) }
@@ -95,8 +97,9 @@ extension Shell {
     guard flow == other.flow, levels == other.levels, hidden.count == other.hidden.count else {
       throw .unknown(line, "how the script goes on from here is known only in the run")
     }
-    try record.spend(16 * (variables.count + other.variables.count), line)
-    for name in Set(variables.keys).union(other.variables.keys) where variables[name] != other.variables[name] {
+    try record.spend(100 * (variables.count + other.variables.count), line)
+    for name in Set(variables.keys).union(other.variables.keys) where variables[name] != other.variables[name]
+    {
       let old = variables[name] ?? other.variables[name]
       let isOneWord = [variables[name], other.variables[name]].allSatisfy { Self.isOneWord($0) }
       variables[name] = Self.open(name, old, isOneWord ? line : -line)
@@ -107,7 +110,9 @@ extension Shell {
       }
     }
     for name in Set(functions.keys).union(other.functions.keys)
-    where functions[name]?.line != other.functions[name]?.line || functions[name]?.file != other.functions[name]?.file {
+    where functions[name]?.line != other.functions[name]?.line
+      || functions[name]?.file != other.functions[name]?.file
+    {
       throw .unknown(line, "which function \(name) is, is known only in the run")
     }
     if directory != other.directory { directory = nil }
@@ -124,7 +129,8 @@ extension Shell {
   private static func isOneWord(_ variable: ShellVariable?) -> Bool {
     guard let variable else { return true }
     guard variable.kind == .scalar, let text = variable.elements.first else { return false }
-    return !text.isEmpty && !text.hasPrefix("-") && !text.contains(where: \.isWhitespace) && !ShellUnknown.isManyWords(text)
+    return !text.isEmpty && !text.hasPrefix("-") && !text.contains(where: \.isWhitespace)
+      && !ShellUnknown.isManyWords(text)
       || ShellUnknown.isIn(text) && !ShellUnknown.isManyWords(text)
   }
 

@@ -42,8 +42,10 @@ struct Shell {
   static let maxCalls = 60
   /// Differ from machine to machine, or from run to run.
   static let volatile: Set<String> = [
-    "HOSTNAME", "RANDOM", "SRANDOM", "SECONDS", "EPOCHSECONDS", "EPOCHREALTIME", "UID", "EUID", "PPID", "BASHPID",
-    "OSTYPE", "HOSTTYPE", "MACHTYPE", "OLDPWD", "SHLVL", "_", "$", "!", "-", "PIPESTATUS", "FUNCNAME", "BASH_LINENO",
+    "HOSTNAME", "RANDOM", "SRANDOM", "SECONDS", "EPOCHSECONDS", "EPOCHREALTIME", "UID", "EUID", "PPID",
+    "BASHPID",
+    "OSTYPE", "HOSTTYPE", "MACHTYPE", "OLDPWD", "SHLVL", "_", "$", "!", "-", "PIPESTATUS", "FUNCNAME",
+    "BASH_LINENO",
     "BASH_VERSION", "BASH_COMMAND", "BASH_REMATCH", "SHELLOPTS", "BASHOPTS", "COLUMNS", "LINES",
   ]
 
@@ -70,10 +72,12 @@ struct Shell {
       case (.and, nil), (.or, nil):
         let line = pipeline.statements.first?.line ?? 0
         let skipped = pipeline.connector == .and ? 1 : 0
-        try either(line, { shell throws(ShellError) in
-          shell.status = 1 - skipped
-          try shell.run(pipeline)
-        }, { shell throws(ShellError) in shell.status = skipped })
+        try either(
+          line,
+          { shell throws(ShellError) in
+            shell.status = 1 - skipped
+            try shell.run(pipeline)
+          }, { shell throws(ShellError) in shell.status = skipped })
       }
     }
   }
@@ -102,7 +106,9 @@ struct Shell {
     if statement.redirections.isEmpty {
       try run(statement.command, line: statement.line)
     } else {
-      try redirected(statement) { shell throws(ShellError) in try shell.run(statement.command, line: statement.line) }
+      try redirected(statement) { shell throws(ShellError) in
+        try shell.run(statement.command, line: statement.line)
+      }
     }
     if endsAtErrors, !isCondition, flow == .normal, let status, status != 0, statement.command.endsAtErrors {
       flow = .end
@@ -122,17 +128,24 @@ struct Shell {
     case .each(let name, let words, let body): try each(name, words, body, line)
     case .counted(let first, let condition, let step, let body):
       _ = try arithmetic(first)
-      try loop(line, { shell throws(ShellError) in
-        condition.parts.isEmpty ? true : try shell.arithmetic(condition).map { $0 != 0 }
-      }, body: { shell throws(ShellError) in
-        try shell.run(body)
-        if shell.flow == .normal || shell.flow == .next && shell.levels == 1 { _ = try shell.arithmetic(step) }
-      })
+      try loop(
+        line,
+        { shell throws(ShellError) in
+          condition.parts.isEmpty ? true : try shell.arithmetic(condition).map { $0 != 0 }
+        },
+        body: { shell throws(ShellError) in
+          try shell.run(body)
+          if shell.flow == .normal || shell.flow == .next && shell.levels == 1 {
+            _ = try shell.arithmetic(step)
+          }
+        })
     case .loop(let condition, let isUntil, let body):
-      try loop(line, { shell throws(ShellError) in
-        try shell.check(condition)
-        return shell.status.map { ($0 == 0) != isUntil }
-      }, body: { shell throws(ShellError) in try shell.run(body) })
+      try loop(
+        line,
+        { shell throws(ShellError) in
+          try shell.check(condition)
+          return shell.status.map { ($0 == 0) != isUntil }
+        }, body: { shell throws(ShellError) in try shell.run(body) })
     case .select(let subject, let cases):
       try select(try text(subject), cases[...], line)
     case .function(let name, let body):
@@ -164,14 +177,18 @@ struct Shell {
     case 0?: try run(branch.body)
     case _?: try run(branches.dropFirst(), otherwise, line)
     case nil:
-      try either(line, { shell throws(ShellError) in
-        shell.status = 0
-        try shell.run(branch.body)
-      }, { shell throws(ShellError) in try shell.run(branches.dropFirst(), otherwise, line) })
+      try either(
+        line,
+        { shell throws(ShellError) in
+          shell.status = 0
+          try shell.run(branch.body)
+        }, { shell throws(ShellError) in try shell.run(branches.dropFirst(), otherwise, line) })
     }
   }
 
-  private mutating func select(_ subject: String, _ cases: ArraySlice<ShellCase>, _ line: Int) throws(ShellError) {
+  private mutating func select(_ subject: String, _ cases: ArraySlice<ShellCase>, _ line: Int)
+    throws(ShellError)
+  {
     guard let first = cases.first else {
       status = 0
       return
@@ -191,14 +208,18 @@ struct Shell {
     case true?: try run(first.body)
     case false?: try select(subject, cases.dropFirst(), line)
     case nil:
-      try either(line, { shell throws(ShellError) in try shell.run(first.body) }, { shell throws(ShellError) in
-        try shell.select(subject, cases.dropFirst(), line)
-      })
+      try either(
+        line, { shell throws(ShellError) in try shell.run(first.body) },
+        { shell throws(ShellError) in
+          try shell.select(subject, cases.dropFirst(), line)
+        })
     }
   }
 
   /// Runs in a copy, of which only the output and the status remain.
-  func subshell(_ body: (inout Shell) throws(ShellError) -> Void) throws(ShellError) -> (output: String, status: Int?) {
+  func subshell(_ body: (inout Shell) throws(ShellError) -> Void) throws(ShellError) -> (
+    output: String, status: Int?
+  ) {
     var inner = self
     try body(&inner)
     return (inner.output, inner.status)

@@ -8,13 +8,19 @@ struct ShellArithmetic {
   private var isSkipped = false
 
   private static let levels: [[String]] = [
-    ["||"], ["&&"], ["|"], ["^"], ["&"], ["==", "!="], ["<=", ">=", "<", ">"], ["<<", ">>"], ["+", "-"], ["*", "/", "%"],
+    ["||"], ["&&"], ["|"], ["^"], ["&"], ["==", "!="], ["<=", ">=", "<", ">"], ["<<", ">>"], ["+", "-"],
+    ["*", "/", "%"],
   ]
   private static let assignments = ["=", "+=", "-=", "*=", "/=", "%="]
 
   static func value(_ text: String, _ shell: inout Shell, _ line: Int) throws(ShellError) -> Int? {
     var parser = ShellArithmetic(rest: text[...], shell: shell, line: line)
-    if parser.next == nil { return 0 }
+    // One owner, so that nothing is copied when a variable is set. An error ends the evaluation.
+    shell.variables = [:]
+    guard parser.next != nil else {
+      shell = parser.shell
+      return 0
+    }
     var value = try parser.assignment()
     while parser.take(",") { value = try parser.assignment() }
     guard parser.next == nil else { throw parser.bad }
@@ -56,7 +62,8 @@ struct ShellArithmetic {
       for symbol in Self.assignments where rest.hasPrefix(symbol) && !rest.hasPrefix("==") {
         rest = rest.dropFirst(symbol.count)
         let value = try assignment()
-        let result = symbol == "=" ? value : try apply(String(symbol.dropLast()), try number(String(name)), value)
+        let result =
+          symbol == "=" ? value : try apply(String(symbol.dropLast()), try number(String(name)), value)
         try store(String(name), result)
         return result
       }
@@ -68,7 +75,9 @@ struct ShellArithmetic {
   private mutating func ternary() throws(ShellError) -> Int? {
     let condition = try binary(0)
     guard take("?") else { return condition }
-    let first = try operand(isEvaluated: condition != 0) { parser throws(ShellError) in try parser.assignment() }
+    let first = try operand(isEvaluated: condition != 0) { parser throws(ShellError) in
+      try parser.assignment()
+    }
     guard take(":") else { throw bad }
     let second = try operand(isEvaluated: condition == nil || condition == 0) { parser throws(ShellError) in
       try parser.assignment()
@@ -93,7 +102,9 @@ struct ShellArithmetic {
       rest = rest.dropFirst(symbol.count)
       let known = left
       let isEvaluated = symbol == "&&" ? known != 0 : symbol == "||" ? known == nil || known == 0 : true
-      let right = try operand(isEvaluated: isEvaluated) { parser throws(ShellError) in try parser.binary(level + 1) }
+      let right = try operand(isEvaluated: isEvaluated) { parser throws(ShellError) in
+        try parser.binary(level + 1)
+      }
       left = isSkipped ? 0 : try apply(symbol, left, right)
     }
     return left
@@ -128,7 +139,8 @@ struct ShellArithmetic {
         if isSkipped { return 0 }
         throw .syntax(line, "a division by zero")
       }
-      return symbol == "/" ? left.dividedReportingOverflow(by: right).partialValue
+      return symbol == "/"
+        ? left.dividedReportingOverflow(by: right).partialValue
         : left.remainderReportingOverflow(dividingBy: right).partialValue
     case "**":
       guard right >= 0, right < 64 else { throw bad }
@@ -204,7 +216,8 @@ struct ShellArithmetic {
   static func number(_ text: String, _ line: Int) throws(ShellError) -> Int {
     let digits = text.lowercased()
     let value =
-      digits.hasPrefix("0x") ? Int(digits.dropFirst(2), radix: 16)
+      digits.hasPrefix("0x")
+      ? Int(digits.dropFirst(2), radix: 16)
       : digits.hasPrefix("0") && digits.count > 1 ? Int(digits.dropFirst(), radix: 8) : Int(digits)
     guard let value else { throw .syntax(line, "bash can't calculate with '\(text)'") }
     return value
@@ -219,7 +232,9 @@ struct ShellArithmetic {
     return try ShellArithmetic.value(text, &shell, line, depth: depth + 1)
   }
 
-  private static func value(_ text: String, _ shell: inout Shell, _ line: Int, depth: Int) throws(ShellError) -> Int? {
+  private static func value(_ text: String, _ shell: inout Shell, _ line: Int, depth: Int) throws(ShellError)
+    -> Int?
+  {
     try shell.enter(line)
     defer { shell.calls -= 1 }
     return try value(text, &shell, line)

@@ -7,7 +7,7 @@ struct ShellFiles {
   let directory: String
   private let roots: [String]
 
-  static let maxFile = 4 << 20
+  static let maxFile = 1 << 20
 
   /// - Parameter script: its path, if the script is a file.
   init(script: String? = nil) {
@@ -23,7 +23,9 @@ struct ShellFiles {
   }
 
   private func allowed(_ path: String) -> String? {
-    guard let real = Self.real(path), roots.contains(where: { real == $0 || real.hasPrefix($0 + "/") }) else { return nil }
+    guard let real = Self.real(path), roots.contains(where: { real == $0 || real.hasPrefix($0 + "/") }) else {
+      return nil
+    }
     return real
   }
 
@@ -31,7 +33,7 @@ struct ShellFiles {
     guard let real = allowed(path), `is`("-f", real) == true,
       let bytes = try? SourceFile.contents(of: real, limit: Self.maxFile)
     else { return nil }
-    return String(decoding: bytes, as: UTF8.self).filter { $0 != ShellUnknown.mark }
+    return String(decoding: bytes.filter { $0 != 0 }, as: UTF8.self)
   }
 
   /// Whether a test like `-f` holds of what is there; `nil` of what isn't, which the run may have.
@@ -75,7 +77,9 @@ extension Shell {
   // MARK: Redirections
 
   /// Runs a command with its redirections. What it writes is kept for those that read the file.
-  mutating func redirected(_ statement: ShellStatement, _ body: (inout Shell) throws(ShellError) -> Void) throws(ShellError) {
+  mutating func redirected(_ statement: ShellStatement, _ body: (inout Shell) throws(ShellError) -> Void)
+    throws(ShellError)
+  {
     let outer = (input, output)
     var target: (path: String?, appends: Bool)?
     var readsOther = false
@@ -91,7 +95,8 @@ extension Shell {
       case .output where redirection.descriptor == 1, .append where redirection.descriptor == 1:
         target = (path(name), redirection.kind == .append)
       case .duplicate where redirection.descriptor == 1 && name != "1": target = (nil, false)
-      case .input, .text: throw .syntax(statement.line, "a redirection of descriptor \(redirection.descriptor) isn't followed")
+      case .input, .text:
+        throw .syntax(statement.line, "a redirection of descriptor \(redirection.descriptor) isn't followed")
       case .output, .append, .duplicate: break
       }
     }
@@ -99,7 +104,9 @@ extension Shell {
     try body(&self)
     if let target {
       if let path = target.path, path != "/dev/null" {
-        let before = target.appends ? written[path] ?? files.contents(path) ?? ShellUnknown.text(statement.line, path) : ""
+        let before =
+          target.appends
+          ? written[path] ?? files.contents(path) ?? ShellUnknown.text(statement.line, path) : ""
         written[path] = before + output
       }
       output = outer.1

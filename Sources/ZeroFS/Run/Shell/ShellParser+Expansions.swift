@@ -64,8 +64,8 @@ extension ShellParser {
     let nameStart = position
     if let byte = peek(), Self.isNameByte(byte, isFirst: true) {
       while let next = peek(), Self.isNameByte(next, isFirst: false) { advance() }
-    } else if let byte = peek(), byte.properties.numericType != nil {
-      while let next = peek(), next.properties.numericType != nil { advance() }
+    } else if let byte = peek(), Self.isDigit(byte) {
+      while let next = peek(), Self.isDigit(next) { advance() }
     } else if let byte = peek(), "@*#?$!-".unicodeScalars.contains(byte) {
       advance()
     }
@@ -91,7 +91,8 @@ extension ShellParser {
 
   private mutating func operation() throws(ShellError) -> ShellParameter.Operation? {
     guard let byte = peek(), byte != "}" else { return nil }
-    for name in [":-", ":=", ":+", ":?", "-", "=", "+", "?"] where bytes[position...].starts(with: name.utf8) {
+    for name in [":-", ":=", ":+", ":?", "-", "=", "+", "?"] where bytes[position...].starts(with: name.utf8)
+    {
       advance(name.utf8.count)
       return .substitute(name, try operand())
     }
@@ -221,7 +222,7 @@ extension ShellParser {
 
   mutating func redirection() throws(ShellError) -> ShellRedirection? {
     var length = 0
-    while let byte = peek(length), byte.properties.numericType != nil { length += 1 }
+    while let byte = peek(length), Self.isDigit(byte) { length += 1 }
     let isBoth = length == 0 && starts("&>")
     guard let symbol = peek(isBoth ? 1 : length), symbol == "<" || symbol == ">",
       isBoth || peek(length + 1) != "("
@@ -272,7 +273,8 @@ extension ShellParser {
       body.append(10)
     }
     document = (lineEnd, next)
-    var target = ShellWord(parts: [.literal(String(decoding: body, as: UTF8.self), isQuoted: true)], line: startLine)
+    var target = ShellWord(
+      parts: [.literal(String(decoding: body, as: UTF8.self), isQuoted: true)], line: startLine)
     if !isQuoted {
       var parser = ShellParser(part: body, line: startLine + 1, depth: depth)
       target.parts = try parser.parts(isQuoted: true, quotes: .none) { _ in false }

@@ -43,7 +43,8 @@ extension ShellParser {
   func unexpected() -> ShellError {
     guard let byte = peek() else { return .syntax(line, "the script ends within a command") }
     let text = byte == "\n" ? "the line ends here" : "'\(byte)' stands here"
-    return .syntax(line, "bash can't read this: \(text) where something else is needed (a placeholder to fill in?)")
+    return .syntax(
+      line, "bash can't read this: \(text) where something else is needed (a placeholder to fill in?)")
   }
 
   mutating func expect(_ byte: Unicode.Scalar) throws(ShellError) {
@@ -59,22 +60,37 @@ extension ShellParser {
   }
 
   private static let reserved: Set<String> = [
-    "if", "then", "elif", "else", "fi", "for", "while", "until", "do", "done", "case", "esac", "function", "{",
+    "if", "then", "elif", "else", "fi", "for", "while", "until", "do", "done", "case", "esac", "function",
+    "{",
     "}", "!", "[[", "time", "select", "coproc", "in",
   ]
 
   /// The reserved word at the position.
   func keyword() -> String? {
+    guard let first = peek(), first >= "a" && first <= "w" || "{}![".unicodeScalars.contains(first) else {
+      return nil
+    }
     let word = bytes[position...].prefix(9).prefix { !Self.endsWord(Unicode.Scalar($0)) }
     guard let text = String(validating: word, as: UTF8.self), Self.reserved.contains(text) else { return nil }
     return text
   }
 
-  static func endsWord(_ byte: Unicode.Scalar) -> Bool { " \t\n;&|()<>".unicodeScalars.contains(byte) }
+  static func endsWord(_ byte: Unicode.Scalar) -> Bool {
+    switch byte {
+    case " ", "\t", "\n", ";", "&", "|", "(", ")", "<", ">": true
+    default: false
+    }
+  }
 
   static func isNameByte(_ byte: Unicode.Scalar, isFirst: Bool) -> Bool {
-    byte == "_" || byte.isASCII && (byte.properties.isAlphabetic || !isFirst && byte.properties.numericType != nil)
+    switch byte {
+    case "a"..."z", "A"..."Z", "_": true
+    case "0"..."9": !isFirst
+    default: false
+    }
   }
+
+  static func isDigit(_ byte: Unicode.Scalar) -> Bool { byte >= "0" && byte <= "9" }
 
   static func isName(_ text: some StringProtocol) -> Bool {
     guard let first = text.unicodeScalars.first, isNameByte(first, isFirst: true) else { return false }
@@ -89,7 +105,9 @@ extension ShellParser {
 
   mutating func word() throws(ShellError) -> ShellWord {
     let start = line
-    guard let first = peek(), !Self.endsWord(first) || starts("<(") || starts(">(") else { throw unexpected() }
+    guard let first = peek(), !Self.endsWord(first) || starts("<(") || starts(">(") else {
+      throw unexpected()
+    }
     let parts = try parts(isQuoted: false, quotes: .all) { Self.endsWord($0) }
     return ShellWord(parts: parts, line: start)
   }
@@ -104,7 +122,9 @@ extension ShellParser {
     var parts: [ShellPart] = []
     var literal: [UInt8] = []
     func flush() {
-      if !literal.isEmpty { parts.append(.literal(String(decoding: literal, as: UTF8.self), isQuoted: isQuoted)) }
+      if !literal.isEmpty {
+        parts.append(.literal(String(decoding: literal, as: UTF8.self), isQuoted: isQuoted))
+      }
       literal = []
     }
     while let byte = peek() {
@@ -124,9 +144,16 @@ extension ShellParser {
         parts.append(.literal(text(from: start), isQuoted: true))
       case "\\":
         advance()
-        guard let next = peek() else { literal.append(92); break }
-        if next == "\n" { advance(); break }
-        if isQuoted, !"$`\\".unicodeScalars.contains(next), !(quotes != .none && (next == "\"" || next == "}")),
+        guard let next = peek() else {
+          literal.append(92)
+          break
+        }
+        if next == "\n" {
+          advance()
+          break
+        }
+        if isQuoted, !"$`\\".unicodeScalars.contains(next),
+          !(quotes != .none && (next == "\"" || next == "}")),
           !isEnd(next)
         {
           literal.append(92)
@@ -211,7 +238,9 @@ extension ShellParser {
       case "0":
         let digits = rest.prefix(3).prefix { "01234567".unicodeScalars.contains($0) }
         rest = rest.dropFirst(digits.count)
-        guard let code = UInt8(String(digits), radix: 8), code > 0 else { throw .syntax(line, "an escape isn't followed") }
+        guard let code = UInt8(String(digits), radix: 8), code > 0 else {
+          throw .syntax(line, "an escape isn't followed")
+        }
         result.unicodeScalars.append(Unicode.Scalar(code))
       default: throw .syntax(line, "the escape '\\\(next)' isn't followed")
       }
@@ -239,10 +268,18 @@ extension ShellParser {
     if !name.isEmpty, peek() == "[" {
       advance()
       key = ShellWord(parts: try parts(isQuoted: false, quotes: .all) { $0 == "]" || $0 == "\n" }, line: line)
-      if peek() == "]" { advance() } else { self = before; return nil }
+      if peek() == "]" {
+        advance()
+      } else {
+        self = before
+        return nil
+      }
     }
     let appends = starts("+=")
-    guard !name.isEmpty, peek() == "=" || appends else { self = before; return nil }
+    guard !name.isEmpty, peek() == "=" || appends else {
+      self = before
+      return nil
+    }
     advance(appends ? 2 : 1)
     if peek() == "(" {
       return ShellAssignment(name: name, key: key, appends: appends, value: .array(try items()))
@@ -261,7 +298,8 @@ extension ShellParser {
       var key: ShellWord?
       if peek() == "[" {
         advance()
-        key = ShellWord(parts: try parts(isQuoted: false, quotes: .all) { $0 == "]" || $0 == "\n" }, line: line)
+        key = ShellWord(
+          parts: try parts(isQuoted: false, quotes: .all) { $0 == "]" || $0 == "\n" }, line: line)
         guard starts("]=") else { throw unexpected() }
         advance(2)
         if let byte = peek(), Self.endsWord(byte) {

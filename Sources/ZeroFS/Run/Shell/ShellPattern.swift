@@ -36,7 +36,9 @@ struct ShellPattern {
     rest = rest[(end + 1)...]
     let isNegated = inside.first == "!" || inside.first == "^"
     if isNegated { inside.removeFirst() }
-    guard !inside.contains("["), !inside.contains("\\") else { throw .syntax(line, "a pattern's [[:class:]] isn't followed") }
+    guard !inside.contains("["), !inside.contains("\\") else {
+      throw .syntax(line, "a pattern's [[:class:]] isn't followed")
+    }
     var ranges: [ClosedRange<Character>] = []
     while let first = inside.popFirst() {
       if inside.first == "-", inside.count > 1 {
@@ -88,7 +90,9 @@ struct ShellPattern {
     let lengths = symbol.count == 1 ? Array(0...all.count) : Array((0...all.count).reversed())
     for length in lengths {
       let part = symbol.hasPrefix("#") ? all[..<length] : all[(all.count - length)...]
-      if matches(part) { return String(symbol.hasPrefix("#") ? all[length...] : all[..<(all.count - length)]) }
+      if matches(part) {
+        return String(symbol.hasPrefix("#") ? all[length...] : all[..<(all.count - length)])
+      }
     }
     return text
   }
@@ -103,7 +107,9 @@ struct ShellPattern {
     var result = ""
     var place = 0
     while place < all.count {
-      let length = literalLength(in: all[place...]) ?? (1...(all.count - place)).reversed().first { matches(all[place..<(place + $0)]) }
+      let length =
+        literalLength(in: all[place...])
+        ?? (1...(all.count - place)).reversed().first { matches(all[place..<(place + $0)]) }
       if let length, length > 0 {
         result += new
         place += length

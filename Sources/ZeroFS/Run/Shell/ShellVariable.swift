@@ -52,7 +52,7 @@ final class ShellRecord {
   private var steps = 0
   private var bytes = 0
 
-  static let maxSteps = 400_000
+  static let maxSteps = 250_000
   static let maxBytes = 64 << 20
   static let maxText = 4 << 20
 
