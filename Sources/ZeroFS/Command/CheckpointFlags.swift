@@ -159,8 +159,12 @@ struct CheckpointFlags: ParsableArguments {
     options.vocabPadding = layout.vocabPadding
     options.untieEmbeddingsAndOutputWeights = layout.untieEmbeddingsAndOutputWeights ? true : nil
     options.iteration = layout.iteration
-    options.trainArguments = try run.trainArguments.map {
-      NamedText(try MegatronArguments.contents(textOrFile: $0), name: $0)
+    options.trainArguments = try run.trainArguments.map { given in
+      let run =
+        try options.flavor == .trainer
+        ? TrainingArguments.recorded(textOrFile: given) : MegatronArguments.recorded(textOrFile: given)
+      warn(run.notes)
+      return NamedText(run.text, name: given)
     }
     options.deepSpeedConfiguration = try run.deepSpeedConfiguration.map {
       try NamedText(jsonOrFile: $0, option: "--deepspeed-config")

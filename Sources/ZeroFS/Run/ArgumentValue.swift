@@ -44,6 +44,14 @@ package enum ArgumentValue: Equatable, Sendable {
     }
   }
 
+  /// Whether both are the same value, or the same number, or numbers that MDS can't tell apart where it computes with them in
+  /// fp32 (a layer norm's epsilon).
+  package func equals(_ other: ArgumentValue, inFloat32: Bool = false) -> Bool {
+    if self == other { return true }
+    guard let mine = asDouble, let theirs = other.asDouble else { return false }
+    return mine == theirs || inFloat32 && Float(mine) == Float(theirs)
+  }
+
   package var asString: String? { if case .string(let value) = self { value } else { nil } }
 
   /// The value that Python prints so: None, True, False, numbers, quoted strings, lists of them, torch
@@ -78,17 +86,33 @@ package enum ArgumentValue: Equatable, Sendable {
     }
   }
 
-  /// What Python's `int(text)` makes of decimal digits, up to 2^62.
+  /// What Python's `int(text)` makes of decimal digits, single underscores between them, up to 2^62.
   static func int(python text: some StringProtocol) -> Int? {
-    guard text.allSatisfy({ $0.isASCII && ($0.isNumber || $0 == "+" || $0 == "-") }) else { return nil }
-    return Int(text).flatMap { $0.magnitude <= 1 << 62 ? $0 : nil }
+    guard text.allSatisfy({ $0.isASCII && ($0.isNumber || $0 == "+" || $0 == "-" || $0 == "_") }) else {
+      return nil
+    }
+    return withoutUnderscores(text).flatMap { Int($0) }.flatMap { $0.magnitude <= 1 << 62 ? $0 : nil }
   }
 
   /// What Python's `float(text)` makes of a decimal number, "inf" or "nan".
   static func float(python text: some StringProtocol) -> Double? {
     // Swift reads hexadecimal too, Python does not.
-    guard !text.contains(where: { "xXpP(".contains($0) }) else { return nil }
-    return Double(String(text))
+    guard !text.contains(where: { "xXpP".contains($0) }) else { return nil }
+    return withoutUnderscores(text).flatMap { Double($0) }
+  }
+
+  /// Python takes an underscore between two digits.
+  private static func withoutUnderscores(_ text: some StringProtocol) -> String? {
+    guard text.contains("_") else { return String(text) }
+    let characters = Array(text)
+    for (index, character) in characters.enumerated() where character == "_" {
+      guard index > 0, index + 1 < characters.count, characters[index - 1].isNumber,
+        characters[index + 1].isNumber
+      else {
+        return nil
+      }
+    }
+    return String(characters.filter { $0 != "_" })
   }
 
   private static func list(pythonItems text: some StringProtocol) -> [ArgumentValue]? {

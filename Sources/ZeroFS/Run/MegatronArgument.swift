@@ -54,9 +54,6 @@ struct MegatronArgument: Sendable {
 
   /// What argparse stores for one word of the command line.
   func value(of word: String, flag: String) throws(MegatronArgumentError) -> ArgumentValue {
-    if let variable = ShellScript.unresolvedVariable(in: word) {
-      throw .unresolved(flag: flag, variable: variable)
-    }
     let value: ArgumentValue? =
       switch kind {
       case .int: ArgumentValue.int(python: word).map { .int($0) }
@@ -102,10 +99,22 @@ struct MegatronArgument: Sendable {
 package enum MegatronArgumentError: Failure, Equatable {
   case malformed(flag: String, value: String, expected: String)
   case missingValue(flag: String, expected: String)
-  case unresolved(flag: String, variable: String)
+  /// Words of which a part is known only in the run.
+  case unresolved([Open])
   case removed(flag: String, instead: String)
   case required(flags: [String])
   case conflict(String)
+
+  package struct Open: Equatable, Sendable {
+    let flag: String
+    let written: String
+    /// 0 where it is the environment's.
+    let line: Int
+  }
+
+  static func open(_ flag: String, _ word: String) -> [Open] {
+    ShellUnknown.parts(of: word).map { Open(flag: flag, written: $0.written, line: $0.line) }
+  }
 
   package var exitStatus: ExitStatus {
     switch self {
@@ -119,9 +128,11 @@ package enum MegatronArgumentError: Failure, Equatable {
       "Megatron-DeepSpeed arguments: \(flag) has the value '\(value)', but needs \(expected)"
     case .missingValue(let flag, let expected):
       "Megatron-DeepSpeed arguments: \(flag) has no value, but needs \(expected)"
-    case .unresolved(let flag, let variable):
-      "Megatron-DeepSpeed arguments: the value of \(flag) is \(variable), which is not set to a fixed text "
-        + "before; write the value in its place, or set the variable in the same text"
+    case .unresolved(let open):
+      "--train-args: known only where the run is: "
+        + open.map { "\($0.flag) has \($0.written) (line \($0.line))" }.joined(separator: ", ")
+        + ". Set variables for zerofs as the run has them (NAME=value zerofs …), or give the command line as the run prints it, or "
+        + "its log."
     case .removed(let flag, let instead):
       "Megatron-DeepSpeed arguments: \(flag) is no longer valid; use \(instead)"
     case .required(let flags):

@@ -8,12 +8,15 @@ package struct MegatronArguments: Equatable, Sendable {
   private var values: [String: ArgumentValue]
   /// The attributes that the command line or log sets.
   package private(set) var given: Set<String> = []
-  /// What a command line has and MDS does not know: flags as written, and unset variables that may hold
-  /// flags.
+  /// Flags of a command line that MDS does not know, as written.
   package private(set) var unknown: [String] = []
-  /// Flags whose free text has a variable that is not set.
+  /// Flags of free texts, paths mostly, of which a part is known only in the run; they are kept as written.
   package private(set) var unresolved: [String] = []
-  private var keepingUnresolvedTexts = false
+  /// How the text of the arguments was read, where the user should know.
+  package private(set) var notes: [String] = []
+  /// Ranks that hold copies of the model, where a log says.
+  package private(set) var dataParallelSize: Int?
+  private var loggedWorldSize: Int?
 
   /// MDS's defaults.
   package init() {
@@ -23,22 +26,32 @@ package struct MegatronArguments: Equatable, Sendable {
 
   /// Reads a user's command line.
   ///
-  /// - Parameters:
-  ///   - commandLine: the arguments; or a shell script in which one command, or the variables it sets, hold
-  ///     them (see `ShellScript`); or a log of MDS in which it prints its arguments, one a line, as
-  ///     `name ........ value` (megatron/arguments.py: _print_args), which is preferred. Of several commands
-  ///     the one with the most known flags counts, from behind its last word that ends in `.py`; of equals
-  ///     the last.
-  ///   - keepingUnresolvedTexts: whether an unset variable in a free text (a path mostly, which no checkpoint
-  ///     depends on) is left as it is written, and listed in `unresolved`, where any other is an error.
-  package init(
-    commandLine: String, keepingUnresolvedTexts: Bool = false
-  ) throws(MegatronArgumentError) {
+  /// - Parameter textOrFile: the arguments; or a script that starts the run (see `Shell`); or a log of MDS (see `MegatronLog`); or
+  ///   the name of a file that holds one of these. Of several commands the one that trains counts.
+  /// - Throws: `MegatronArgumentError`; what `RunText` throws.
+  package init(textOrFile text: String) throws {
+    try self.init(RunText(textOrFile: text, Self.program))
+  }
+
+  /// - Parameter environment: the variables that a script finds set.
+  package init(commandLine text: String, environment: [String: String] = [:]) throws {
+    try self.init(RunText(text, Self.program, environment: environment))
+  }
+
+  /// The command line of `init(textOrFile:)` with all that it depends on.
+  package static func recorded(textOrFile text: String) throws -> (text: String, notes: [String]) {
+    let text = try RunText(textOrFile: text, program)
+    return (text.recorded, text.notes)
+  }
+
+  static let program = RunProgram(
+    name: "Megatron-DeepSpeed", isFlag: { MegatronArgument.byFlag[$0] != nil },
+    training: ["--lr", "--train-iters", "--train-samples", "--train-tokens"])
+
+  private init(_ text: RunText) throws {
     self.init()
-    self.keepingUnresolvedTexts = keepingUnresolvedTexts
-    if try !read(log: commandLine) {
-      try parse(ShellScript(commandLine).arguments { MegatronArgument.byFlag[$0] != nil })
-    }
+    notes = text.notes
+    if let log = text.log { try read(log) } else { try parse(text.words) }
   }
 
   /// nil if there is no such attribute; `.none` if Python holds None.
@@ -73,10 +86,10 @@ package struct MegatronArguments: Equatable, Sendable {
   /// words and unknown flags' values are skipped.
   private mutating func parse(_ words: [String]) throws(MegatronArgumentError) {
     var rest = words[...]
+    var open: [MegatronArgumentError.Open] = []
     while let word = rest.popFirst() {
-      if let variable = ShellScript.unresolvedVariable(in: word), !word.hasPrefix("--") {
-        unknown.append(variable)
-      }
+      open += MegatronArgumentError.open(
+        "a word", word.hasPrefix("-") ? String(word.prefix { $0 != "=" }) : word)
       guard MegatronArguments.isFlag(word) else { continue }
       let flag = String(word.prefix { $0 != "=" })
       let inline = word.count > flag.count ? String(word.dropFirst(flag.count + 1)) : nil
@@ -88,12 +101,14 @@ package struct MegatronArguments: Equatable, Sendable {
         throw .removed(flag: flag, instead: instead)
       }
       given.insert(argument.dest)
-      values[argument.dest] = try value(of: argument, flag: flag, inline: inline, rest: &rest)
+      values[argument.dest] = try value(of: argument, flag: flag, inline: inline, rest: &rest, &open)
     }
+    if !open.isEmpty { throw .unresolved(open) }
   }
 
   private mutating func value(
-    of argument: MegatronArgument, flag: String, inline: String?, rest: inout ArraySlice<String>
+    of argument: MegatronArgument, flag: String, inline: String?, rest: inout ArraySlice<String>,
+    _ open: inout [MegatronArgumentError.Open]
   ) throws(MegatronArgumentError) -> ArgumentValue {
     if argument.kind == .on || argument.kind == .off {
       if let inline { throw .malformed(flag: flag, value: inline, expected: argument.expectation) }
@@ -110,14 +125,16 @@ package struct MegatronArguments: Equatable, Sendable {
     }
     var items: [ArgumentValue] = []
     for word in words {
-      if keepingUnresolvedTexts, argument.kind == .string, argument.choices.isEmpty,
-        ShellScript.unresolvedVariable(in: word) != nil
-      {
-        unresolved.append(flag)
-        items.append(.string(ShellScript.asWritten(word)))
-      } else {
+      guard ShellUnknown.isIn(word) else {
         items.append(try argument.value(of: word, flag: flag))
+        continue
       }
+      if argument.kind == .string, argument.choices.isEmpty, !ShellUnknown.isManyWords(word) {
+        unresolved.append(flag)
+      } else {
+        open += MegatronArgumentError.open(flag, word)
+      }
+      items.append(.string(ShellUnknown.asWritten(word)))
     }
     if items.isEmpty, argument.arity != .any {
       throw .missingValue(flag: flag, expected: argument.expectation)
@@ -146,34 +163,34 @@ package struct MegatronArguments: Equatable, Sendable {
 
   // MARK: Logs
 
-  /// Reads the lines `name ........ value` of a log; whatever a launcher puts before the name is skipped.
-  /// - Returns: whether there were any.
-  private mutating func read(log: String) throws(MegatronArgumentError) -> Bool {
-    var found = false
-    for line in log.split(whereSeparator: \.isNewline) {
-      guard let (name, text) = MegatronArguments.printed(line) else { continue }
+  private mutating func read(_ log: MegatronLog) throws {
+    for (name, text) in log.entries {
       guard let argument = MegatronArgument.byDest[name] else {
+        if name == "data_parallel_size" { dataParallelSize = Int(text) }
+        if name == "world_size" { loggedWorldSize = Int(text) }
         if !MegatronArguments.derived.contains(name) { unknown.append(name) }
         continue
       }
-      found = true
       given.insert(name)
       values[name] = try argument.value(printed: text)
     }
-    if !found { unknown = [] }
-    return found
+    try checkWorldSize()
   }
 
-  /// The name and value if the line has four dots or more between them, as all of MDS's have.
-  private static func printed(_ line: Substring) -> (String, String)? {
-    guard let range = line.utf8.firstRange(of: " ....".utf8) else { return nil }
-    let name = line[..<range.lowerBound].split(separator: " ").last.map(String.init) ?? ""
-    let rest = line[range.upperBound...].drop { $0 == "." }
-    guard !name.isEmpty, name.allSatisfy({ $0 == "_" || $0.isLetter || $0.isNumber }),
-      rest.isEmpty || rest.first == " "
-    else { return nil }
-    var text = rest.dropFirst()
-    while text.last == " " { text.removeLast() }
-    return (name, String(text))
+  /// A log says the number of ranks, too.
+  private mutating func checkWorldSize() throws(MegatronArgumentError) {
+    let names = ["tensor_model_parallel_size", "pipeline_model_parallel_size"]
+    guard let worldSize = loggedWorldSize, let dataParallelSize, names.allSatisfy(given.contains) else {
+      return
+    }
+    var ranks = dataParallelSize
+    for name in names + ["ds_sequence_parallel_size"] {
+      let (product, overflow) = ranks.multipliedReportingOverflow(by: int(name) ?? 1)
+      guard !overflow else { throw .conflict("the log's parallel sizes are too large") }
+      ranks = product
+    }
+    if ranks != worldSize {
+      throw .conflict("the log has a world_size of \(worldSize), but its parallel sizes make \(ranks)")
+    }
   }
 }

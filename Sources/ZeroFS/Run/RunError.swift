@@ -6,6 +6,11 @@ package enum RunError: Failure, Equatable {
   case vocabulary(has: Int, needs: Int)
   case optimizer(String)
   case unreadable(path: String, why: String)
+  /// A script that starts no run, and what it starts.
+  case noCommand(String, starts: [String])
+  /// Commands with different arguments.
+  case commands(String, lines: [Int])
+  case log(String)
   /// A file that describes the run can't be read, or isn't of its kind.
   case file(option: String, path: String, why: String, instead: String)
   /// A flag of HF Trainer's.
@@ -15,7 +20,9 @@ package enum RunError: Failure, Equatable {
 
   package var exitStatus: ExitStatus {
     switch self {
-    case .contradiction, .vocabulary, .optimizer, .unreadable, .file, .trainingArgument, .notServed: .run
+    case .contradiction, .vocabulary, .optimizer, .unreadable, .noCommand, .commands, .log, .file,
+      .trainingArgument, .notServed:
+      .run
     }
   }
 
@@ -31,6 +38,15 @@ package enum RunError: Failure, Equatable {
       "--optimizer \(name): parameter groups of adam, adamw and --ds_fused_adam are served. Use one of them."
     case .unreadable(let path, let why):
       "\(path): \(why). --train-args takes a command line, or a file that holds one."
+    case .noCommand(let program, let starts):
+      "--train-args: no command with arguments of \(program)"
+        + (starts.isEmpty ? "" : "; it starts \(starts.joined(separator: ", "))")
+        + ". Give the script that starts it, the command line as the run prints it, or the run's log."
+    case .commands(let program, let lines):
+      "--train-args: commands of \(program) with different arguments on line \(lines.map(String.init).joined(separator: ", ")). "
+        + "Give the command line of the one that is meant."
+    case .log(let what):
+      "--train-args: \(what). Give a log with all of it, or the run's command line."
     case .file(let option, let path, let why, let instead):
       "\(path): \(why). \(option) takes \(instead)."
     case .trainingArgument(let flag, let value, let expected):

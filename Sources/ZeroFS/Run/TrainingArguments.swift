@@ -17,6 +17,8 @@ package struct TrainingArguments: Sendable {
   package private(set) var evalSteps: Int?
   package private(set) var schedule = Schedule.linear
   package private(set) var optimizer = Optimizer.fused
+  /// How the text of the arguments was read, where the user should know.
+  package private(set) var notes: [String] = []
   private var schedulerArguments: String?
   private var isBFloat16 = false
   private var isFloat16 = false
@@ -40,15 +42,38 @@ package struct TrainingArguments: Sendable {
 
   package init() {}
 
-  /// Reads the command line of a run, or a script that holds one; flags of the script itself are skipped.
+  static let program = RunProgram(
+    name: "HF Trainer", isFlag: { TrainingArguments.name(ofFlag: $0) != nil },
+    training: [
+      "--learning_rate", "--learning-rate", "--per_device_train_batch_size", "--per-device-train-batch-size",
+    ])
+
+  /// The command line of `init(textOrFile:)` with all that it depends on.
+  package static func recorded(textOrFile text: String) throws -> (text: String, notes: [String]) {
+    let text = try RunText(textOrFile: text, program)
+    return (text.recorded, text.notes)
+  }
+
+  /// Reads the command line of a run, or the file that holds one; flags of the script itself are skipped.
   ///
-  /// - Throws: `RunError`.
-  package init(commandLine: String) throws(RunError) {
-    let script = ShellScript(commandLine)
-    var rest = script.arguments { TrainingArguments.name(ofFlag: $0) != nil }[...]
+  /// - Throws: `RunError`; what `RunText` throws.
+  package init(textOrFile: String) throws { try self.init(RunText(textOrFile: textOrFile, Self.program)) }
+
+  /// Reads a command line; no file, no variables of the environment.
+  package init(commandLine text: String) throws { try self.init(RunText(text, Self.program)) }
+
+  private init(_ text: RunText) throws {
+    notes = text.notes
+    var rest = text.words[...]
+    var open: [MegatronArgumentError.Open] = []
     while let word = rest.popFirst() {
       let flag = String(word.prefix { $0 != "=" })
-      guard let name = TrainingArguments.name(ofFlag: flag) else { continue }
+      guard let name = TrainingArguments.name(ofFlag: flag) else {
+        if word.hasPrefix("\0") || ShellUnknown.isManyWords(word) {
+          open += MegatronArgumentError.open("a word", word)
+        }
+        continue
+      }
       let value: String
       if word.count > flag.count {
         value = String(word.dropFirst(flag.count + 1))
@@ -57,11 +82,15 @@ package struct TrainingArguments: Sendable {
       } else {
         value = rest.popFirst() ?? ""
       }
-      // What the script leaves open is no number, and refused as it was written.
-      try set(name, ShellScript.asWritten(value), flag: flag)
+      guard !ShellUnknown.isIn(value) else {
+        open += MegatronArgumentError.open(flag, value)
+        continue
+      }
+      try set(name, value, flag: flag)
     }
+    if !open.isEmpty { throw MegatronArgumentError.unresolved(open) }
     if schedule == .warmupStableDecay, warmup > 0, let schedulerArguments {
-      throw .trainingArgument(
+      throw RunError.trainingArgument(
         flag: "--lr_scheduler_kwargs", value: schedulerArguments,
         expected:
           "to be left out with a warmup of warmup_stable_decay: the first rate could be another than 0")

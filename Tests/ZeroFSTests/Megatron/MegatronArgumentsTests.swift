@@ -110,7 +110,6 @@ struct MegatronArgumentsTests {
     #"""
     python pretrain_gpt.py \
       --lr 1e-3 \
-      # --lr 2
      --data-path 0.5 a\ b --seed 7 --use-flash-attn-v1 --local-rank=3
     """#,
     #"""
@@ -129,7 +128,7 @@ struct MegatronArgumentsTests {
     opts=( --lr 1e-3 --data-path 0.5  # the first
       'a b' )
     opts+=(--seed "$SEED" --use-flash-attn --local_rank 3)
-    mpiexec python3 p.py "${opts[@]}" && echo --lr 5
+    mpiexec python3 p.py "${opts[@]}" && echo --lr 5 > log
     """#,
     #"""
     --lr 1e-3
@@ -138,18 +137,15 @@ struct MegatronArgumentsTests {
     --use-flash-attn
     --local-rank 3
     """#,
-    #"""
-    export LR=1e-3 SEED=7
-    ARGS="--lr $LR --seed $SEED --use-flash-attn --local-rank 3"
-    DATA=( --data-path 0.5 'a\b' )
-    """#,
     """
+    it's [rank0]: ------------ arguments ------------
     it's [rank0]:   lr .............................................. 0.001
       seed ........................ 7
     x1:   data_path .................. ['0.5', 'a b']
       local_rank ...... 3
       use_flash_attn_v1 ..... True
       save ...... None
+    -------- end of arguments --------
     """,
   ]
 
@@ -158,8 +154,7 @@ struct MegatronArgumentsTests {
     let args = try MegatronArguments(commandLine: text)
     #expect(args["lr"] == .float(1e-3))
     #expect(args["seed"] == .int(7))
-    let path = text.contains(#"a\b"#) ? #"a\b"# : "a b"
-    #expect(args["data_path"] == .list([.string("0.5"), .string(path)]))
+    #expect(args["data_path"] == .list([.string("0.5"), .string("a b")]))
     #expect(args["use_flash_attn_v1"] == .bool(true))
     #expect(args["local_rank"] == .int(3))
   }
@@ -188,14 +183,14 @@ struct MegatronArgumentsTests {
     let nested = String(repeating: "${A:-", count: 2000) + "$((" + String(repeating: "(", count: 2000)
     _ = try? MegatronArguments(
       commandLine: nested + "\n  num_experts ....... " + String(repeating: "[", count: 5000))
-    _ = ShellArithmetic.value(of: String(repeating: "-(", count: 100_000)[...], variables: [:])
+    _ = try? MegatronArguments(commandLine: "echo $((" + String(repeating: "-(", count: 100_000))
   }
 
   @Test func logOfLists() throws {
     let args = try MegatronArguments(
       commandLine:
-        "  num_experts ........ [1, 2]\n  zero_stage ........ 1.0\n"
-        + "  wandb_project ........ \n  lr ........ None"
+        "--- arguments ---\n  num_experts ........ [1, 2]\n  zero_stage ........ 1.0\n"
+        + "  wandb_project ........ \n  lr ........ None\n--- end of arguments ---"
     )
     #expect(args["num_experts"] == .list([.int(1), .int(2)]))
     #expect(args["zero_stage"] == .float(1))
@@ -204,8 +199,8 @@ struct MegatronArgumentsTests {
   }
 
   @Test func unknownFlags() throws {
-    let args = try MegatronArguments(commandLine: "--lr 1 --micro_batch_size 3 $EXTRA --wat=1")
-    #expect(args.unknown == ["--micro_batch_size", "$EXTRA", "--wat"])
+    let args = try MegatronArguments(commandLine: "--lr 1 --micro_batch_size 3 --wat=1")
+    #expect(args.unknown == ["--micro_batch_size", "--wat"])
     #expect(args.given == ["lr"])
   }
 
@@ -222,23 +217,27 @@ struct MegatronArgumentsTests {
       ),
       ("--bf16=1", .malformed(flag: "--bf16", value: "1", expected: "no value")),
       ("--lr --bf16", .missingValue(flag: "--lr", expected: "a number")),
-      ("LR=$BASE; run --lr ${LR}", .unresolved(flag: "--lr", variable: "$BASE")),
-      ("--save /x/$(date +%F)", .unresolved(flag: "--save", variable: "$(date +%F)")),
+      (
+        "LR=$BASE; run --lr ${LR} \\\n $EXTRA",
+        .unresolved([
+          .init(flag: "--lr", written: "$BASE", line: 1), .init(flag: "a word", written: "$EXTRA", line: 1),
+        ])
+      ),
       ("--batch-size 4", .removed(flag: "--batch-size", instead: "--micro-batch-size")),
-      ("  lr ....... fast", .malformed(flag: "lr", value: "fast", expected: "a number")),
+      (
+        "--- arguments ---\n  lr ....... fast\n--- end of arguments ---",
+        .malformed(flag: "lr", value: "fast", expected: "a number")
+      ),
     ] as [(String, MegatronArgumentError)])
   func errors(text: String, error: MegatronArgumentError) {
     #expect(throws: error) { try MegatronArguments(commandLine: text) }
-    #expect(error.description.contains("Megatron-DeepSpeed"))
+    #expect(error.exitStatus == .run)
   }
 
   @Test func unresolvedTextsCanBeKept() throws {
-    let args = try MegatronArguments(commandLine: "--save $1/x --lr 1", keepingUnresolvedTexts: true)
-    #expect(args["save"] == .string("$1/x"))
+    let args = try MegatronArguments(commandLine: "--save $BASE/x --lr 1")
+    #expect(args["save"] == .string("$BASE/x"))
     #expect(args.unresolved == ["--save"])
-    #expect(throws: MegatronArgumentError.unresolved(flag: "--lr", variable: "$1")) {
-      try MegatronArguments(commandLine: "--lr $1", keepingUnresolvedTexts: true)
-    }
   }
 
   @Test(
@@ -266,14 +265,5 @@ struct MegatronArgumentsTests {
     ] as [(String, MegatronArgumentError)])
   func refusedRuns(text: String, error: MegatronArgumentError) {
     #expect(throws: error) { try LearningRateSchedule(completed(text)) }
-  }
-
-  @Test(
-    arguments: [
-      ("1+2*3", 7), ("(1 + $A) * -B / 2 % 100", -20), ("${A}*2", 6), ("2**3", nil), ("1/0", nil), ("C", nil),
-    ]
-      as [(String, Int?)])
-  func arithmetic(text: String, value: Int?) {
-    #expect(ShellArithmetic.value(of: text[...], variables: ["A": ["3"], "B": ["10"]]) == value)
   }
 }

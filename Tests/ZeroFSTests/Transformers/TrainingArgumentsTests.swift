@@ -29,7 +29,6 @@ import Testing
   @Test(arguments: [
     ("--learning_rate -1", "--learning_rate", "-1"), ("--optim", "--optim", "--x"),
     ("--eval_steps 0", "--eval_steps", "0"), ("--weight-decay=nan x", "--weight-decay", "nan"),
-    ("--learning_rate $RATE", "--learning_rate", "$RATE"),
   ])
   func refusesValues(text: String, flag: String, value: String) throws {
     let error = try #require(throws: RunError.self) { try TrainingArguments(commandLine: text + " --x y") }

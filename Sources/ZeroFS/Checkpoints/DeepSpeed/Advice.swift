@@ -31,6 +31,7 @@ extension MegatronClient {
         "ZeRO stage 3 with --finetune fails inside MDS, which then joins the optimizer's files to a model that it can't load. "
           + "Load without --finetune\(run.isGiven ? "" : ", with --override-opt_param-scheduler").")
     }
+    warnings += run.notes.map { "--train-args: \($0)." }
     if !run.unknown.isEmpty {
       warnings.append(
         "--train-args: MDS has no \(run.unknown.joined(separator: ", ")); the checkpoint is made as if it were not there."

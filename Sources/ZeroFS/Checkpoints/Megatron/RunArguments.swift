@@ -13,6 +13,8 @@ package struct RunArguments: Sendable {
   package let isGiven: Bool
   /// What the command line has and MDS doesn't know.
   let unknown: [String]
+  /// How the command line was read, where the user should know.
+  let notes: [String]
   /// The state of `OptimizerParamScheduler` at step 0, with zeros where the run isn't known.
   let schedule: LearningRateSchedule?
   let device: AcceleratorKind
@@ -29,6 +31,7 @@ package struct RunArguments: Sendable {
   ) throws {
     isGiven = given != nil
     unknown = given?.unknown ?? []
+    notes = given?.notes ?? []
     self.device = device
     var arguments = given ?? MegatronArguments()
     let facts = ArgumentFact.all(model)

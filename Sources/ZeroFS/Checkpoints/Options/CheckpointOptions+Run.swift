@@ -17,6 +17,7 @@ extension CheckpointOptions {
     tp = run.int("tensor_model_parallel_size")
     pp = run.int("pipeline_model_parallel_size")
     sp = run.int("ds_sequence_parallel_size")
+    dp = run.dataParallelSize
     zeroStage = run.int("zero_stage")
     dtype = run.isTrue("bf16") ? .bf16 : run.isTrue("fp16") ? .fp16 : .fp32
     noPipelineParallel = run.isTrue("no_pipeline_parallel")

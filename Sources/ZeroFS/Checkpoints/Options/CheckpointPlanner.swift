@@ -21,7 +21,7 @@ package struct CheckpointPlanner: Sendable {
       try isTrainer
       ? nil
       : options.trainArguments.map {
-        try MegatronArguments(commandLine: $0.text, keepingUnresolvedTexts: true)
+        try MegatronArguments(commandLine: $0.text)
       }
     trainer =
       try isTrainer

@@ -1,0 +1,57 @@
+/// The words that expansions grow into (bash(1), "Word Splitting").
+struct ShellFields {
+  struct Field {
+    var text = ""
+    var isGlob = false
+  }
+
+  private let separators: String
+  private var done: [Field] = []
+  private var current: Field?
+
+  init(separators: String) {
+    self.separators = separators
+  }
+
+  var finished: [Field] { done + (current.map { [$0] } ?? []) }
+
+  mutating func append(_ text: String, isGlob: Bool = false) {
+    if current == nil { current = Field() }
+    current?.text += text
+    if isGlob { current?.isGlob = true }
+  }
+
+  /// Elements of an array or the arguments.
+  mutating func append(items: [String], isQuoted: Bool, joins: Bool) {
+    if joins { return append(items.joined(separator: String(separators.prefix(1)))) }
+    for (index, item) in items.enumerated() {
+      if index > 0 { finish() }
+      if isQuoted { append(item) } else { split(item) }
+    }
+  }
+
+  /// What isn't quoted is cut at separators. An open part stays whole.
+  mutating func split(_ text: String) {
+    guard text.contains(where: { separators.contains($0) || "*?[\0".contains($0) }) else {
+      if !text.isEmpty { append(text) }
+      return
+    }
+    var isOpen = false
+    for character in text {
+      if character == ShellUnknown.mark { isOpen.toggle() }
+      if isOpen || !separators.contains(character) {
+        append(String(character), isGlob: !isOpen && (character == "*" || character == "?"))
+      } else if character.isWhitespace {
+        finish()
+      } else {
+        if current == nil { current = Field() }
+        finish()
+      }
+    }
+  }
+
+  mutating func finish() {
+    if let current { done.append(current) }
+    current = nil
+  }
+}
