@@ -41,8 +41,8 @@ package struct ArgumentFact: Sendable {
   func check(_ arguments: MegatronArguments) throws(RunError) {
     if isMetOtherwise(arguments) { return }
     let given = arguments[name] ?? .none
-    if given == value { return }
-    if let a = given.asDouble, let b = value.asDouble, a == b { return }
+    // MDS's norms compute in fp32 (`megatron/model/rmsnorm.py`).
+    if given.equals(value, inFloat32: name == "layernorm_epsilon") { return }
     throw RunError.contradiction(
       argument: name, has: given.pythonDescription, needs: flag, otherwise: otherwise)
   }

@@ -12,10 +12,11 @@ package struct CheckpointPlanner: Sendable {
   private let trainer: TrainingArguments?
   private let configuration: DeepSpeedConfiguration?
   private let order: ParameterOrder?
+  private let named: CheckpointOptions
 
   /// - Throws: `RunError`, `MegatronArgumentError` for a run that can't be read, `ModelError` for an order of parameters.
   package init(_ directory: HuggingFaceDirectory, _ options: CheckpointOptions) throws {
-    (self.directory, self.options) = (directory, options)
+    (self.directory, self.options, named) = (directory, options, CheckpointOptions())
     let isTrainer = options.flavor == .trainer
     arguments =
       try isTrainer
@@ -30,8 +31,16 @@ package struct CheckpointPlanner: Sendable {
     order = try options.parameterOrder.map { try ParameterOrder($0) }
   }
 
-  private init(_ other: CheckpointPlanner, _ options: CheckpointOptions, _ arguments: MegatronArguments?) {
-    (directory, self.options, self.arguments) = (other.directory, options, arguments)
+  /// That of a layout: what it spells replaces what the run's own description says.
+  private init(_ other: CheckpointPlanner, spelling named: CheckpointOptions) {
+    (directory, options, self.named) = (other.directory, named.over(other.options), named)
+    var run = other.arguments
+    if let known = run {
+      var changed = known
+      named.apply(to: &changed)
+      run = changed
+    }
+    arguments = run
     (trainer, configuration, order) = (other.trainer, other.configuration, other.order)
   }
 
@@ -57,7 +66,8 @@ package struct CheckpointPlanner: Sendable {
       throw LayoutError.notInFlavor(option: "--parameter-order", flavor: flavor.rawValue)
     }
     let options =
-      try arguments.map { try self.options.agreeing(with: CheckpointOptions(of: $0)) } ?? self.options
+      try arguments.map { try self.options.agreeing(with: named.over(CheckpointOptions(of: $0))) }
+      ?? self.options
     let model = try MegatronModel(
       directory,
       layout: try layout(options, engine: options.noPipelineParallel == true ? .noPipeline : .pipeline),
@@ -76,12 +86,7 @@ package struct CheckpointPlanner: Sendable {
   ///
   /// - Throws: as `checkpoint()`.
   package func checkpoint(named name: LayoutName) throws -> Checkpoint {
-    var arguments = arguments
-    if var run = arguments {
-      name.options.apply(to: &run)
-      arguments = run
-    }
-    let checkpoint = try CheckpointPlanner(self, name.options.over(options), arguments).checkpoint()
+    let checkpoint = try CheckpointPlanner(self, spelling: name.options).checkpoint()
     if name.options.untieEmbeddingsAndOutputWeights == false && !checkpoint.summary.isTied {
       throw LayoutError.notTied
     }
