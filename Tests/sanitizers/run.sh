@@ -14,7 +14,7 @@ case $kind in
   thread) export TSAN_OPTIONS="log_path=$reports/report suppressions=$suppressions ignore_interceptors_accesses=0 die_after_fork=0 exitcode=0"
           fault=race ;;
   # Swift's runtime keeps what it needs until the end: that is no leak.
-  address) export ASAN_OPTIONS="log_path=$reports/report detect_leaks=0"
+  address) export ASAN_OPTIONS="log_path=$reports/report detect_leaks=0 handle_sigill=0"
            fault=overflow ;;
   *) echo "usage: run.sh thread|address [SUITE…]" >&2; exit 64 ;;
 esac

@@ -96,7 +96,10 @@ struct Daemon {
         let text: StaticString = "killed by signal "
         write(STDERR_FILENO, text.utf8Start, text.utf8CodeUnitCount)
         var digits = (UInt8(48 + signal / 10), UInt8(48 + signal % 10), UInt8(ascii: "\n"))
-        write(STDERR_FILENO, &digits, 3)
+        let skip = signal < 10 ? 1 : 0
+        withUnsafeBytes(of: &digits) { bytes in
+          _ = write(STDERR_FILENO, bytes.baseAddress.map { $0 + skip }, bytes.count - skip)
+        }
         raise(signal)
       }
       sigaction(signal, &action, nil)

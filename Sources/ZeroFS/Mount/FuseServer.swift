@@ -24,7 +24,7 @@ final class FuseServer: Sendable {
   private let sourceBytes: Int
   private let owner = (user: getuid(), group: getgid())
   /// When an error of each source was last logged, by its name.
-  private let logged = Mutex<[String: ContinuousClock.Instant]>([:])
+  private let logged = LockedValue<[String: ContinuousClock.Instant]>([:])
   /// Whether the INIT request was answered.
   let isInitialized = Atomic(false)
   /// Called once when the kernel got the answer to INIT, from a thread of the session.

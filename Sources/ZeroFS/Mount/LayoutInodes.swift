@@ -1,5 +1,4 @@
 import Bytes
-import Synchronization
 
 /// The directories of layouts below a root: their inodes exist while they are used and are made again, with equal numbers, when
 /// they are asked for again.
@@ -57,7 +56,7 @@ final class LayoutInodes: Sendable {
     var lastSerial = 0
   }
 
-  private let state = Mutex(State())
+  private let state = LockedValue(State())
   private let resolver: LayoutResolver
   private let bounds: Bounds
   private let prefix: @Sendable (_ canonicalName: String) -> UInt64

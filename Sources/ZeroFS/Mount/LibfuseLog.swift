@@ -1,10 +1,10 @@
+import Bytes
 import CFuse
 import Glibc
-import Synchronization
 
 /// What libfuse and fusermount3 have to say, which they would print: kept for the message of the error that follows.
 enum LibfuseLog {
-  private static let lines = Mutex<[String]>([])
+  private static let lines = LockedValue<[String]>([])
 
   static func install() {
     fuse_set_log_func { level, format, arguments in

@@ -1,11 +1,11 @@
+import Bytes
 import Logging
-import Synchronization
 
 /// The last lines of a log, in memory: `.zerofs/log`.
 final class LogRing: Sendable {
   private static let maxLine = 1000
   private let capacity: Int
-  private let lines = Mutex<[String]>([])
+  private let lines = LockedValue<[String]>([])
 
   /// - Parameter capacity: lines.
   init(capacity: Int = 256) { self.capacity = capacity }
