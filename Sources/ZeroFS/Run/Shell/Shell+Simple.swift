@@ -114,8 +114,11 @@ extension Shell {
       return try inner(
         text, Array(words[(place + 1)...]), words[place], isElsewhere: isElsewhere, line)
     }
-    touch(words)
-    record.launch(words, line: line)
+    touch(words, line)
+    // `xargs` and its like add words of their own.
+    let adds = words.contains { ["xargs", "parallel"].contains(Self.base($0)) }
+    record.launch(
+      words + (adds ? [ShellUnknown.text(-line, "what \(Self.base(words[0])) adds")] : []), line: line)
     output += ShellUnknown.text(line, "$(\(words.joined(separator: " ")))")
   }
 
@@ -124,9 +127,14 @@ extension Shell {
   }
 
   /// What a program is given may be changed by it.
-  private func touch(_ words: [String]) {
+  private mutating func touch(_ words: [String], _ line: Int) {
     for word in words.dropFirst() where !word.hasPrefix("-") && !word.contains(" ") {
-      if let path = path(word), files.is("-f", path) == true { record.touched.insert(path) }
+      guard let path = path(word) else { continue }
+      if written[path] != nil {
+        written[path] = ShellUnknown.text(line, word)
+      } else if files.is("-f", path) == true {
+        record.touched.insert(path)
+      }
     }
   }
 

@@ -63,8 +63,13 @@ struct Shell {
   // MARK: Lists
 
   mutating func run(_ list: ShellList) throws(ShellError) {
-    for pipeline in list.pipelines {
+    let outer = isCondition
+    defer { isCondition = outer }
+    for (index, pipeline) in list.pipelines.enumerated() {
       guard flow == .normal else { return }
+      // `set -e` looks only at the last of `a && b || c`, and at nothing behind `!`.
+      let isLast = index + 1 == list.pipelines.count || list.pipelines[index + 1].connector == .next
+      isCondition = outer || !isLast || pipeline.isNegated
       switch (pipeline.connector, status) {
       case (.and, 0?), (.next, _): try run(pipeline)
       case (.and, _?), (.or, 0?): break
