@@ -23,7 +23,7 @@ import Testing
   }
 
   private func write(
-    _ configuration: String = #"{"model_type":"llama","num_hidden_layers":1}"#, _ weights: [UInt8]
+    _ weights: [UInt8], _ configuration: String = #"{"model_type":"llama","num_hidden_layers":1}"#
   ) throws {
     try directory.write("config.json", configuration.utf8)
     try directory.write("model.safetensors", weights)
@@ -88,8 +88,8 @@ import Testing
   ])
   func whyATensorIsMissing(name: String, held: [String], words: String) throws {
     try write(
-      #"{"model_type":"llama","num_hidden_layers":1,"architectures":["LlamaForSequenceClassification"]}"#,
-      weights(held.map { ($0, .float32) }))
+      weights(held.map { ($0, .float32) }),
+      #"{"model_type":"llama","num_hidden_layers":1,"architectures":["LlamaForSequenceClassification"]}"#)
     let model = try HuggingFaceDirectory(path: directory.path)
     let error = try #require(throws: SourceError.self) { try model.tensor(name, shape: [1]) }
     #expect("\(error)".contains(words), "\(error)")
@@ -106,7 +106,7 @@ import Testing
 
   @Test func layersAreHeldAgainstTheFiles() throws {
     try write(
-      #"{"model_type":"llama","num_hidden_layers":16777215}"#, weights([("model.layers.3.x", .float32)]))
+      weights([("model.layers.3.x", .float32)]), #"{"model_type":"llama","num_hidden_layers":16777215}"#)
     #expect(try error().contains("says 16777215 layers, and the files hold 4"))
   }
 
@@ -117,7 +117,7 @@ import Testing
     try directory.write("config.json", #"{"model_type":"llama"}"#.utf8)
     let escaped = String(decoding: try JSONEncoder().encode(["t": shard]), as: UTF8.self)
     try directory.write("model.safetensors.index.json", #"{"weight_map":\#(escaped)}"#.utf8)
-    #expect(try error().contains("leaves the directory"), "\(try error())")
+    #expect(try error().contains("leaves the directory"))
   }
 
   @Test func aTensorThatTheIndexHasTwice() throws {
@@ -183,7 +183,7 @@ import Testing
         atPath: "\(directory.path)/\(parent)", withIntermediateDirectories: true)
       try directory.write(file, #"{"model_type":"llama"}"#.utf8)
     }
-    #expect(try error().contains(words), "\(try error())")
+    #expect(try error().contains(words))
   }
 
   @Test(arguments: [
@@ -194,7 +194,7 @@ import Testing
   func foreignFiles(contents: String, words: String) throws {
     try write(Array(contents.utf8))
     #expect(try error().contains(words))
-    try write(contents, weights([("model.0.x", .float32)]))
+    try write(weights([("model.0.x", .float32)]), contents)
     #expect(try error().contains(words))
   }
 
