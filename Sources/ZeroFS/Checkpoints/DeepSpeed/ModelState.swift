@@ -22,8 +22,7 @@ struct ModelState: Sendable {
       layout: layout, settings: settings,
       groups: ParameterGroup.megatron(parameters, zeroStage: layout.zeroStage), dp: dp,
       step: state.iteration, module: isPipeline ? .none : module(),
-      bufferNames: isPipeline || !model.flavor.registersRotaryFrequencies
-        ? [] : ["language_model.rotary_pos_emb.inv_freq"], sharedParameters: [],
+      bufferNames: hasRotaryFrequencies ? ["language_model.rotary_pos_emb.inv_freq"] : [], sharedParameters: [],
       learningRateScheduler: state.learningRateScheduler)
     let configuration = settings.configuration.value(layout)
     return .dict(
@@ -38,6 +37,11 @@ struct ModelState: Sendable {
         ("tokens", .int(0)),
         ("rng_state", state.randomState(tp: tp, pp: pp, dp: dp, parameters: parameters)),
       ])
+  }
+
+  private var hasRotaryFrequencies: Bool {
+    layout.engine == .noPipeline && model.flavor.registersRotaryFrequencies
+      && model.table.architecture.positions != .learned
   }
 
   /// The nested dictionaries of `GPTModel.state_dict_for_save_checkpoint` (MDS `megatron/model/language_model.py`:
