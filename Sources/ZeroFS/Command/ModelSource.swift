@@ -1,4 +1,5 @@
 import ArgumentParser
+import Bytes
 import Glibc
 import HuggingFace
 import Store
@@ -12,7 +13,7 @@ struct ModelSource {
 
   init(path: String) throws {
     var status = stat()
-    if stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG {
+    if stat(path, &status) == 0, status.isRegularFile {
       let archive = try ModelArchive(path: path)
       (files, recorded) = (archive, archive.options)
     } else {

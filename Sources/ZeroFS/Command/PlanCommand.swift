@@ -24,9 +24,9 @@ struct PlanCommand: CheckpointCommand {
       let checkpoint = try source.options(of: self).checkpoint(of: source.directory)
       let report = PlanReport(checkpoint, modified: source.directory.modified)
       if json {
-        print(report.json)
+        try output(report.json)
       } else {
-        print(report.text)
+        try output(report.text)
         warn(report.warnings)
       }
     }

@@ -17,6 +17,8 @@ package enum ExitStatus: Int32, Sendable, CaseIterable {
   case diskFull = 12
   /// `verify` found a difference.
   case differs = 13
+  /// A part of the tree is there, and nothing says that anyone writes the rest.
+  case partial = 14
 }
 
 /// An error that a user may see: one line (what, where, why, what to do) and the program's exit status.
