@@ -95,7 +95,7 @@ struct MaterializeCommand: CheckpointCommand {
       throw ValidationError(
         "\(target) is the name of an archive: give --compress zstd, or another name for a directory.")
     }
-    if compress != nil && (rank != nil || !files.isEmpty) {
+    if compress != nil && (world ?? 1 != 1 || !files.isEmpty) {
       throw ValidationError("--compress makes one file of all: --rank, --world and --files don't go with it.")
     }
   }
@@ -114,11 +114,7 @@ struct MaterializeCommand: CheckpointCommand {
       let display = ProgressDisplay(json: json)
       if let launched { try display.begin(launched, target: target) }
       if let compress {
-        if let launched, launched.share.rank != 0 {
-          return warn([
-            "an archive is one file, which rank 0 writes: nothing to do for rank \(launched.share.rank)"
-          ])
-        }
+        if let launched, launched.share.rank != 0 { return try leaveArchive(to: launched) }
         try write(
           ArchiveWriter(model.directory, tree, to: target, origin: origin, level: compress.level), display)
       } else {
@@ -144,6 +140,14 @@ struct MaterializeCommand: CheckpointCommand {
     // Who asked for a share has it.
     if case .waiting(let unseen) = outcome, let launched, !unseen.isEmpty {
       throw TargetError.partial(path: target, launched, unseen: unseen)
+    }
+  }
+
+  /// An archive is one file, which rank 0 writes: where that one runs, the file or its beginning is there.
+  private func leaveArchive(to launched: LaunchedShare) throws {
+    warn(["an archive is one file, which rank 0 writes: nothing to do for rank \(launched.share.rank)"])
+    if !dryRun, !ArchiveWriter.isBegun(target, after: Double(patience)) {
+      throw TargetError.partial(path: target, launched, unseen: [0])
     }
   }
 

@@ -171,7 +171,7 @@ import Testing
       ("the size of its manifest is 8589934591", nil, "77777777777"),
       ("a file in it is called ../config.json", #""name" : "config.json""#, #""name" : "../config.json""#),
       ("or two are", #""name" : "config.json""#, #""name" : "model.safetensors""#),
-      ("is not behind the file in front of it", #""offset" : 2560"#, #""offset" : 100000"#),
+      ("is not behind the file in front of it", #""offset" : "#, #""offset" : -"#),
       ("its last member isn't", nil, "name"),
     ] as [(String, String?, String)])
   func malformed(why: String, text: String?, replacement: String) throws {
@@ -220,19 +220,29 @@ import Testing
 
   /// One bit of every byte: of frames, of their tables, of what only zstd, tar and Python need.
   @Test func everyByteCounts() throws {
-    let model = try model(Self.types, count: 300)
+    let model = try model(Self.types, count: 40)
     let archived = try write(writer(model))
     #expect(try findings("x.zarc") == [] && findings("x.zarc", against: model) == [])
+    func everything(_ name: String) throws -> [UInt8] {
+      let archive = try ModelArchive(path: "\(directory.path)/\(name)")
+      return try archive.contents(0..<archive.frames.table.size)
+    }
+    let (whole, end) = (
+      try everything("x.zarc"), try #require(ModelArchive(path: path).frames.table.compressed.last)
+    )
     var passed: [Int] = []
     for place in archived.indices {
       var bytes = archived
       bytes[place] ^= 1 << UInt8(place % 8)
       try directory.write("y.zarc", bytes)
-      do { if try findings("y.zarc").isEmpty { passed.append(place) } } catch is ArchiveError {}
+      do {
+        guard try findings("y.zarc").isEmpty else { continue }
+        // A bit that zstd leaves unused: all that anybody gets from the archive is what it was.
+        #expect(try place < end && everything("y.zarc") == whole, "byte \(place)")
+        passed.append(place)
+      } catch is ArchiveError {}
     }
-    // A bit of the header of a frame that the format leaves to nobody (RFC 8878, 3.1.1.1.1.4): whatever it is, the frame is whole.
-    let unused = try ModelArchive(path: path).frames.table.compressed.map { $0 + 4 }
-    #expect(Set(passed).isSubset(of: unused), "\(passed)")
+    #expect(passed.count < archived.count / 50)
   }
 
   /// An archive whose checksums are right, and which tar can't restore.
@@ -326,7 +336,9 @@ import Testing
     let name = String(repeating: "n", count: 101)
     rename(directory.path + "/model.safetensors", directory.path + "/" + name)
     try directory.write("model.safetensors.index.json", #"{"weight_map":{"U8":"\#(name)"}}"#.utf8)
-    #expect(throws: ArchiveError.name(name)) { try writer(HuggingFaceDirectory(path: directory.path)) }
+    #expect(throws: ArchiveError.name("hf/\(name)")) {
+      try writer(HuggingFaceDirectory(path: directory.path))
+    }
   }
 
   @Test(arguments: [1, 4])

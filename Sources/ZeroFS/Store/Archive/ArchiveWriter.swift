@@ -102,6 +102,19 @@ package struct ArchiveWriter: Sendable {
     return nil
   }
 
+  /// Whether the archive at `path`, or what is to become of it, is there after `seconds` at the latest.
+  package static func isBegun(_ path: String, after seconds: Double) -> Bool {
+    let deadline = ContinuousClock.now + .seconds(seconds)
+    while true {
+      var status = stat()
+      if [TargetFile.partialName(of: path), path].contains(where: { lstat($0, &status) == 0 }) {
+        return true
+      }
+      if ContinuousClock.now >= deadline { return false }
+      usleep(200_000)
+    }
+  }
+
   private var directoryPath: String {
     let directory = splitPath(path).directory
     return directory.isEmpty ? "." : String(directory)
