@@ -107,10 +107,8 @@ package struct ArchiveWriter: Sendable {
     let deadline = ContinuousClock.now + .seconds(seconds)
     while true {
       var status = stat()
-      if [TargetFile.partialName(of: path), path].contains(where: { lstat($0, &status) == 0 }) {
-        return true
-      }
-      if ContinuousClock.now >= deadline { return false }
+      let isThere = lstat(TargetFile.partialName(of: path), &status) == 0 || lstat(path, &status) == 0
+      if isThere || ContinuousClock.now >= deadline { return isThere }
       usleep(200_000)
     }
   }
