@@ -21,7 +21,7 @@ from mounting import run, wait_until
 from test_golden import CASES, assert_equal, compare  # noqa: F401
 from test_refusals import LAYOUT, assert_refused
 
-IO, BUSY, TARGET, FULL, USAGE = 8, 9, 11, 12, 64  # exit statuses
+IO, BUSY, TARGET, FULL, PARTIAL, USAGE = 8, 9, 11, 12, 14, 64  # exit statuses
 ZEROS = ("--tp", 2, "--dp", 2, "--moments", "zeros")
 NAMES = ["llama-pipe-tp2pp2dp2-z1-bf16", "llama_tied-pipe-tp1pp2dp2-z1-bf16", "llama-nopipe-tp2pp1dp2-z3-bf16",
          "llama-pipe-tp2pp2dp2-z1-fp16", "llama-pipe-tp1pp1dp1-z0-fp32", "llama-nopipe-tp1pp1dp2-z0-bf16"]
@@ -211,8 +211,9 @@ def not_a_directory(out: Path) -> None:
 
 @pytest.mark.parametrize("place, word", [
     (other_file, "precious: does not belong"), (file_of_other_size, "latest: is not the 12 bytes"),
-    (directory_for_file, f"{STATES}: does not belong"), (file_for_directory, "global_step0: does not belong"),
-    (link_for_file, f"{STATES}: is not"), (changed_byte, f"{STATES}: holds other bytes"),
+    (directory_for_file, f"{STATES}: is not a file but a directory"),
+    (file_for_directory, "global_step0: is not a directory but a file"),
+    (link_for_file, f"{STATES}: is not a file but a symbolic link"), (changed_byte, f"{STATES}: holds other bytes"),
     (byte_in_a_hole, "optim_states.pt: holds other bytes"), (changed_text, "latest: holds other bytes"),
     (no_manifest, f"{MANIFEST}: not a manifest"), (not_a_directory, "out: is not a directory"),
 ], ids=lambda value: getattr(value, "__name__", ""))
@@ -398,8 +399,9 @@ def test_four_processes_of_which_one_is_killed(smollm2_tree: Path, smollm2: Path
     assert wait_until(lambda: (pid := started_by_mpiexec(2)) and killed_while_writing(pid), 60)
     said, _ = mpiexec.communicate(timeout=120)
     assert said.split() == ["2:", "137"]
-    parts = [f".zerofs-manifest.{rank}-of-4.json" for rank in (0, 1, 3)]
-    assert [name for name in leftovers(out) if "partial" not in name] == parts
+    left = [f".zerofs-manifest.{rank}-of-4.{kind}" for rank, kind in
+            ((0, "json"), (1, "json"), (2, "begun"), (3, "json"))]
+    assert [name for name in leftovers(out) if "partial" not in name] == left
     assert any(name.endswith("zerofs-partial") for name in leftovers(out))
     assert not (out / MANIFEST).exists(), "complete only with all ranks"
     said = materialize(smollm2, out, *SMOLLM2, "--rank", 2, "--world", 4)
@@ -426,35 +428,127 @@ def test_four_processes(llama: Path, tmp_path: Path, zerofs: Path, materialize) 
     ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"), ("SLURM_PROCID", "SLURM_NTASKS"),
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
 ], ids="-".join)
-def test_launchers(llama: Path, tmp_path: Path, zerofs: Path, materialize, monkeypatch, variables: tuple) -> None:
+def test_launchers(llama: Path, tmp_path: Path, zerofs: Path, monkeypatch, variables: tuple) -> None:
+    """One by one, as in shells that inherited the variables: it isn't done before all were there, and it is said by what."""
     out, files = tmp_path / "out", 0
-    for rank in (1, 0, 2):
+    for rank, status in ((1, PARTIAL), (0, PARTIAL), (2, 0)):
         monkeypatch.setenv(variables[0], str(rank))
         monkeypatch.setenv(variables[1], "3")
-        said = materialize(llama, out, *ZEROS)
+        done = run(zerofs, "materialize", llama, out, *ZEROS, "--json", "--patience", 0)
+        assert done.returncode == status, done.stderr
+        begun, said = map(json.loads, done.stdout.splitlines())
+        assert begun == {"event": "share", "rank": rank, "world": 3, "variables": list(variables)}
+        first, *rest = done.stderr.splitlines()
+        assert first.endswith(f"writing the share of rank {rank} of 3 by {variables[0]} and {variables[1]}")
+        assert (status == 0) == (not any("incomplete" in line for line in rest)), rest
+        if rank == 1:
+            assert "no sign of ranks 0, 2" in rest[-1] and "--rank 0 --world 1" in rest[-1]
         files += said["files"]
         assert said["complete"] == (out / MANIFEST).exists() == (rank == 2)
     assert files == len(tree(out)) == 23
     assert manifest(out) == sizes_and_checksums(tree(out)) and leftovers(out) == []
 
 
-def test_batch_script_of_slurm(llama: Path, tmp_path: Path, materialize, monkeypatch) -> None:
-    for name, value in {"SLURM_JOB_ID": 17, "SLURM_PROCID": 0, "SLURM_NTASKS": 8}.items():
-        monkeypatch.setenv(name, str(value))
+def test_asked_for_shares_are_done(llama: Path, tmp_path: Path, materialize, monkeypatch) -> None:
+    """--rank wins over what a shell inherited, and who asked for a part has it."""
+    monkeypatch.setenv("PMI_RANK", "1")
+    monkeypatch.setenv("PMI_SIZE", "4")
+    assert not materialize(llama, tmp_path / "part", *ZEROS, "--rank", 0, "--world", 2)["complete"]
+    assert materialize(llama, tmp_path / "whole", *ZEROS, "--rank", 0, "--world", 1)["complete"]
+
+
+@pytest.mark.parametrize("variables", [
+    {}, {"SLURM_STEP_ID": "4294967291"}, {"SLURM_STEP_ID": "4294967290"},
+    {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "8", "SLURM_PTY_PORT": "40000"},
+], ids=["sbatch", "step of the batch script", "salloc", "srun --pty"])
+def test_shells_of_slurm(llama: Path, tmp_path: Path, zerofs: Path, materialize, monkeypatch, variables: dict) -> None:
+    for name, value in ({"SLURM_JOB_ID": "17", "SLURM_PROCID": "0", "SLURM_NTASKS": "8"} | variables).items():
+        monkeypatch.setenv(name, value)
     assert materialize(llama, tmp_path / "out")["complete"]
     assert (tmp_path / "out" / MANIFEST).exists()
+    monkeypatch.delenv("SLURM_PTY_PORT", raising=False)
     monkeypatch.setenv("SLURM_STEP_ID", "0")
-    assert not materialize(llama, tmp_path / "step")["complete"]
+    done = run(zerofs, "materialize", llama, tmp_path / "step", "--patience", 0)
+    assert done.returncode == PARTIAL, done.stderr
 
 
 @pytest.mark.parametrize("words, status, word", [
     (("--rank", 4, "--world", 4), LAYOUT, "rank 4 of 4"), (("--rank", 0, "--world", 0), LAYOUT, "rank 0 of 0"),
     (("--rank", 1), USAGE, "go together"), (("--world", 2), USAGE, "go together"), (("--jobs", 0), USAGE, "--jobs 0"),
+    (("--rank", 0, "--world", 2**63 - 1), LAYOUT, "rank 0 of 9223372036854775807"),
+    (("--jobs", 2**63 - 1), USAGE, "from 1 to 1024"), (("--patience", -1), USAGE, "patience"),
 ], ids=str)
 def test_wrong_shares(llama: Path, tmp_path: Path, zerofs: Path, words: tuple, status: int, word: str) -> None:
     done = run(zerofs, "materialize", llama, tmp_path / "out", *words)
     assert done.returncode == status and word in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_world_of_a_launcher(llama: Path, tmp_path: Path, zerofs: Path, monkeypatch) -> None:
+    monkeypatch.setenv("PMI_RANK", "0")
+    monkeypatch.setenv("PMI_SIZE", str(2**63 - 1))
+    assert_refused(run(zerofs, "materialize", llama, tmp_path / "out"), LAYOUT, "rank 0 of 9223372036854775807")
+
+
+# What was planted, and limits
+
+@pytest.mark.parametrize("plant", ["symlink_to", "hardlink_to", "mkfifo"])
+@pytest.mark.parametrize("name, words", [("out/.latest.zerofs-partial", ZEROS),
+                                         (".a.zarc.zerofs-partial", ("--compress", "zstd"))], ids=["tree", "archive"])
+def test_nothing_planted_is_followed(llama: Path, tmp_path: Path, zerofs: Path, plant: str, name: str,
+                                     words: tuple) -> None:
+    victim, partial = tmp_path / "victim", tmp_path / name
+    victim.write_text("precious")
+    partial.parent.mkdir(exist_ok=True)
+    os.mkfifo(partial) if plant == "mkfifo" else getattr(partial, plant)(victim)
+    target = tmp_path / ("out" if words == ZEROS else "a.zarc")
+    assert_refused(run(zerofs, "materialize", llama, target, *words), TARGET, re.escape(str(partial)))
+    assert victim.read_text() == "precious" and not (target / MANIFEST).exists()
+
+
+def test_two_checkpoints_into_one_directory(llama: Path, tmp_path: Path, zerofs: Path, materialize) -> None:
+    """One of them, whole; the other is refused, whoever comes first."""
+    whole = {}
+    for dp in (2, 4):
+        materialize(llama, tmp_path / f"dp{dp}", "--dp", dp)
+        whole[dp] = tree(tmp_path / f"dp{dp}")
+    statuses = set()
+    for attempt in range(6):
+        out = tmp_path / f"out{attempt}"
+        both = {dp: subprocess.Popen([zerofs, "materialize", llama, out, "--dp", str(dp)], stderr=subprocess.PIPE)
+                for dp in (2, 4)}
+        ends = {dp: process.wait(60) for dp, process in both.items()}
+        (winner,) = [dp for dp, status in ends.items() if status == 0]
+        statuses |= set(ends.values())
+        assert tree(out) == whole[winner] and leftovers(out) == []
+        assert run(zerofs, "verify", out).returncode == 0
+        for process in both.values():
+            process.stderr.close()
+    assert statuses <= {0, BUSY, TARGET}
+
+
+@pytest.mark.parametrize("words", [ZEROS, ("--compress", "zstd")], ids=["tree", "archive"])
+def test_limit_of_file_sizes(llama: Path, tmp_path: Path, zerofs: Path, words: tuple) -> None:
+    """Not SIGXFSZ, which leaves what it interrupts: a line and a status."""
+    out = tmp_path / "out"
+    limited = ["sh", "-c", 'ulimit -f 40; exec "$@"', "sh", zerofs, "materialize", llama, out, *map(str, words)]
+    done = subprocess.run(limited, capture_output=True, text=True, timeout=60)
+    assert_refused(done, TARGET, "File too large")
+    assert not list(tmp_path.rglob("*partial")) and not (out / MANIFEST).exists()
+
+
+@pytest.mark.parametrize("words", [("plan",), ("plan", "--json"), ("parameter-order",), ("materialize", "--dry-run"),
+                                   ("materialize", "--json"), ("verify",)], ids=" ".join)
+def test_full_standard_output(llama: Path, tmp_path: Path, zerofs: Path, materialize, words: tuple) -> None:
+    verb, *options = words
+    out = tmp_path / "out"
+    if verb == "verify":
+        materialize(llama, out)
+    arguments = {"plan": [llama], "parameter-order": [], "materialize": [llama, out], "verify": [out]}[verb]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([zerofs, verb, *arguments, *options], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == IO
+    assert done.stderr.splitlines()[-1].startswith("zerofs: standard output can't be written: No space left on device")
 
 
 # Models that take long: sparse ones, so that a test can be quick

@@ -1,8 +1,12 @@
 """`zerofs verify`: a flipped byte is named by file, tensor and element; what MDS saved agrees; garbage is no crash."""
+import json
+import os
 import random
 import re
 import shutil
+import struct
 import subprocess
+import zipfile
 from pathlib import Path
 
 import numpy
@@ -16,7 +20,7 @@ from mounting import run
 from test_golden import CASES
 from test_refusals import SOURCE, assert_refused
 
-DIFFERS, IO = 13, 8  # exit statuses
+DIFFERS, PARTIAL, IO = 13, 14, 8  # exit statuses
 GOLDEN = list(CASES)
 NAME = "llama-pipe-tp2pp2dp2-z1-bf16"
 LAYOUT = options(CASES[NAME])
@@ -57,6 +61,7 @@ def verify(zerofs: Path):
             assert_refused(done, DIFFERS, rf"\b{len(findings)} differences?, named above")
             return findings
         return lines
+    check.zerofs = zerofs
     return check
 
 
@@ -237,6 +242,67 @@ def test_missing_truncated_and_too_long(written: Path, hf: Path, verify) -> None
         assert "has 11 bytes instead of 12" in found["latest"]
 
 
+def test_what_does_not_belong(written: Path, hf: Path, verify, tmp_path: Path) -> None:
+    """Files, links and what else isn't a file, whether their contents agree or not."""
+    (written / "global_step0/extra.pt").write_text("mine")
+    (written / "more").mkdir()
+    (written / LAYER).rename(tmp_path / "layer")
+    (written / LAYER).symlink_to(tmp_path / "layer")
+    (written / MODEL).unlink()
+    os.mkfifo(written / MODEL)
+    for words in ((), ("--against", hf)):
+        found = verify(DIFFERS, written, *words)
+        assert set(found) == {
+            "global_step0/extra.pt: does not belong to this checkpoint", "more: does not belong to this checkpoint",
+            f"{LAYER}: is not a file but a symbolic link", f"{MODEL}: is not a file but a FIFO"}
+
+
+def test_chosen_files_are_not_all(zerofs: Path, hf: Path, tmp_path: Path, verify) -> None:
+    out = tmp_path / "out"
+    done = run(zerofs, "materialize", hf, out, "--files", "latest", "global_step0/layer_0[12]*")
+    assert done.returncode == 0, done.stderr
+    for _ in range(2):
+        assert_refused(run(zerofs, "verify", out), PARTIAL, r"3 of the \d+ files")
+        if hf.exists():
+            shutil.rmtree(hf)
+
+
+@pytest.mark.parametrize("change, word", [
+    (lambda m: m.update(files=[]), "its manifest names no file"),
+    (lambda m: m["files"].append({"path": "../../etc/shadow", "size": 5, "crc32": "0"}), "leaves the tree"),
+    (lambda m: m.update(files=[{"path": p, "size": 2**63 - 1, "crc32": "0"} for p in "ab"]), "b has"),
+    (lambda m: m["files"][0].update(size=-1), "has -1 bytes"),
+    (lambda m: m["files"].append(m["files"][0]), "is in it twice"),
+], ids=["empty", "path", "sizes", "negative", "twice"])
+def test_manifests_that_nobody_writes(change, word: str, written: Path, zerofs: Path) -> None:
+    content = json.loads((written / MANIFEST).read_text())
+    change(content)
+    (written / MANIFEST).write_text(json.dumps(content))
+    assert_refused(run(zerofs, "verify", written), SOURCE, word)
+
+
+def test_amplified_pickles(written: Path, hf: Path, verify, tmp_path: Path) -> None:
+    """A small .pt that describes much: a finding, in bounded memory."""
+    def pt(pickle: bytes) -> None:
+        with zipfile.ZipFile(written / LAYER, "w") as archive:
+            archive.writestr("x/data.pkl", b"\x80\x02" + pickle + b".")
+            archive.writestr("x/data/0", bytes(8))
+            archive.writestr("x/version", "3\n")
+    tensor = (b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000NK\x02tQ"
+              b"K\0K\x02\x85K\x01\x85\x89NtR")
+    key = b"k" * 100_000
+    many = b"](" + tensor + b"q\0" + b"h\0" * 50_000 + b"e"
+    for pickle in (b"N" + b"q\0h\0\x86" * 30,
+                   b"}X" + len(key).to_bytes(4, "little") + key + many + b"s",
+                   b"}X\xf4\x01\0\0" + b"k" * 500 + b"q\1" + many + b"s" + b"".join(
+                       b"q\2}h\1h\2s" for _ in range(150))):
+        pt(pickle)
+        for words in ((), ("--against", hf)):
+            limited = f"ulimit -v 4000000; exec {verify.zerofs} verify {written} {' '.join(map(str, words))}"
+            done = subprocess.run(["sh", "-c", limited], capture_output=True, text=True, timeout=60)
+            assert done.returncode == DIFFERS and LAYER in done.stdout, done.stderr[-300:]
+
+
 def garbage(size: int) -> dict[str, bytes]:
     rng = random.Random(3)
     return {"noise": rng.randbytes(size), "zeros": bytes(size), "text": (b"no checkpoint " * size)[:size], "empty": b"",
@@ -370,3 +436,15 @@ def test_flipped_byte_of_an_archive(archive: Path, hf: Path, tmp_path: Path, ver
         assert set(found) == expected
         named += 1
     assert named > 0, "no flip left a frame that can be decoded"
+
+
+def test_every_frame_of_an_archive(archive: Path, tmp_path: Path, verify) -> None:
+    """Also those that only standard tools need: restore.py, tar headers, padding, the seek table."""
+    original = archive.read_bytes()
+    frames = struct.unpack("<I", original[-9:-5])[0]
+    sizes = [struct.unpack("<II", original[-9 - 8 * (frames - n):][:8])[0] for n in range(frames)]
+    assert sum(sizes) + 8 * frames + 17 == len(original) and frames > 15
+    for number in range(frames):
+        archive.write_bytes(original)
+        flip(archive, sum(sizes[:number]) + sizes[number] * 2 // 3)
+        verify(SOURCE if number == frames - 1 else DIFFERS, archive)

@@ -22,7 +22,7 @@ struct ModelSource {
 
   init(path: String, _ options: SourceOptions) throws {
     var status = stat()
-    if stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG {
+    if stat(path, &status) == 0, status.isRegularFile {
       if let file = try? SourceFile(path: path), let given = GivenFile(file) {
         throw SourceError.notADirectory(path: path, given)
       }

@@ -66,5 +66,5 @@ struct ParameterOrderCommand: ParsableCommand {
     }, sys.stdout, indent=1)
     """
 
-  func run() { print(Self.program) }
+  func run() throws { try reporting { try output(Self.program) } }
 }

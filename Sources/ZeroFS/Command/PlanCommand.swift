@@ -30,9 +30,9 @@ struct PlanCommand: ParsableCommand {
       let checkpoint = try source.planner(options).checkpoint()
       let report = PlanReport(checkpoint, modified: source.directory.modified)
       if json {
-        print(report.json)
+        try output(report.json)
       } else {
-        print(files ? report.textOfAllFiles : report.text)
+        try output(files ? report.textOfAllFiles : report.text)
         warn(report.warnings)
       }
     }

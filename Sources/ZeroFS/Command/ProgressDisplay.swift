@@ -1,6 +1,7 @@
 import Bytes
 import FoundationEssentials
 import Glibc
+import Store
 
 /// Shows how far a long work is: on a terminal a bar, else a line every ten seconds, on stderr; or JSON, an object a line, on
 /// stdout.
@@ -13,6 +14,10 @@ struct ProgressDisplay: Sendable {
   /// A line of JSON. Bytes of data leave out holes.
   private struct Event: Encodable {
     let event: String
+    var rank: Int?
+    var world: Int?
+    /// The variables that say so.
+    var variables: [String]?
     var files: Int?
     var bytes: Int?
     var dataBytes: Int?
@@ -46,20 +51,33 @@ struct ProgressDisplay: Sendable {
     }
   }
 
+  /// Says which share of the work a launcher gave this process, and how it knows.
+  func begin(_ launched: LaunchedShare, target: String) throws {
+    if json {
+      try emit(
+        Event(
+          event: "share", rank: launched.share.rank, world: launched.share.world,
+          variables: [launched.variables.rank, launched.variables.world]))
+    }
+    write("\(target): writing the share of \(launched)\n")
+  }
+
   /// What would be done.
-  func plan(_ summary: Summary, bytesPerSecond: Double?) {
+  ///
+  /// - Throws: `OutputError`, as all that goes to stdout.
+  func plan(_ summary: Summary, bytesPerSecond: Double?) throws {
     let seconds = bytesPerSecond.map { Double(summary.dataBytes) / $0 }
     if json {
-      return emit(event("plan", summary, bytesPerSecond: bytesPerSecond, seconds: seconds))
+      return try emit(event("plan", summary, bytesPerSecond: bytesPerSecond, seconds: seconds))
     }
-    print(
+    try output(
       summary.text + (summary.keptFiles > 0 ? "; \(summary.keptFiles) are there and would be compared" : ""))
     if let bytesPerSecond, let seconds {
-      print(
+      try output(
         "about \(duration(seconds)) at \(Int(bytesPerSecond).bytesText)/s, as a sample went; nothing was written"
       )
     } else {
-      print("how long it would take can't be measured there; nothing was written")
+      try output("how long it would take can't be measured there; nothing was written")
     }
   }
 
@@ -79,9 +97,9 @@ struct ProgressDisplay: Sendable {
     return try body()
   }
 
-  func finish(_ summary: Summary, isComplete: Bool) {
+  func finish(_ summary: Summary, isComplete: Bool) throws {
     let seconds = (ContinuousClock.now - start) / .seconds(1)
-    if json { return emit(event("done", summary, seconds: seconds, complete: isComplete)) }
+    if json { return try emit(event("done", summary, seconds: seconds, complete: isComplete)) }
     let rate = Double(summary.treeBytes ?? summary.bytes) / max(seconds, 1e-3)
     let kept = summary.keptFiles > 0 ? ", \(summary.keptFiles) of them there already" : ""
     write(
@@ -105,9 +123,12 @@ struct ProgressDisplay: Sendable {
     let rate = Double(done) / max(seconds, 1e-3)
     let left = rate > 0 ? Double(total - done) / rate : nil
     if json {
-      return emit(
-        Event(
-          event: "progress", dataBytes: done, totalDataBytes: total, bytesPerSecond: rate, secondsLeft: left))
+      // What is lost here is lost to the last event, too, which is an error then.
+      return
+        (try? emit(
+          Event(
+            event: "progress", dataBytes: done, totalDataBytes: total, bytesPerSecond: rate, secondsLeft: left
+          ))) ?? ()
     }
     let percent = total == 0 ? 100 : done * 100 / total
     let text =
@@ -119,12 +140,10 @@ struct ProgressDisplay: Sendable {
     write("\r[\(bar)] \(text)\u{1B}[K")
   }
 
-  private func emit(_ event: Event) {
+  private func emit(_ event: Event) throws {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys]
-    guard let line = try? encoder.encode(event) else { return }
-    print(String(decoding: line, as: UTF8.self))
-    fflush(nil)
+    try output(String(decoding: try encoder.encode(event), as: UTF8.self))
   }
 
   /// `3.4 s`, `2 min 5 s`, `1 h 20 min`.
@@ -136,7 +155,8 @@ struct ProgressDisplay: Sendable {
 
   private func write(_ text: String) {
     var text = text
-    text.withUTF8 { _ = Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
+    // Nothing is left to say it to, if that fails.
+    text.withUTF8 { _ = writeAll(UnsafeRawBufferPointer($0), to: STDERR_FILENO) }
   }
 }
 

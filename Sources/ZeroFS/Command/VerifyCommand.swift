@@ -12,7 +12,8 @@ struct VerifyCommand: ParsableCommand {
     commandName: "verify",
     abstract: "Check a checkpoint, a mount or an archive against its manifest, or against the model.",
     discussion: """
-      Differences are named by file, tensor and element, and end with status 13.
+      Differences are named by file, tensor and element, and end with status 13; so does what doesn't belong to a tree that \
+      zerofs wrote. A tree of which --files chose some files ends with status 14.
 
       A tree that zerofs did not write, such as one that Megatron-DeepSpeed saved at step 0, is compared with --against: the \
       layout is what its `args` say, and which of its tensors agree with the model is what counts.
@@ -36,13 +37,15 @@ struct VerifyCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Files read at a time. (default: the number of cores)", valueName: "n"))
   var jobs: Int?
 
+  func validate() throws { try Command.validate(jobs: jobs) }
+
   func run() throws {
     try reporting {
       var status = stat()
       guard stat(target, &status) == 0 else {
-        throw VerificationError.noCheckpoint(path: target, why: String(cString: strerror(errno)))
+        throw VerificationError.noCheckpoint(path: target, why: errnoMessage(errno))
       }
-      if status.st_mode & S_IFMT == S_IFREG {
+      if status.isRegularFile {
         try verifyArchive()
       } else {
         try verifyTree()
@@ -50,7 +53,7 @@ struct VerifyCommand: ParsableCommand {
     }
   }
 
-  private var workers: Int { max(1, jobs ?? Workers.cores) }
+  private var workers: Int { jobs ?? Workers.cores }
 
   private func verifyArchive() throws {
     let verifier = ArchiveVerifier(try ModelArchive(path: target))
@@ -59,20 +62,41 @@ struct VerifyCommand: ParsableCommand {
     let findings = try ProgressDisplay(json: false).showing(progress) {
       try verifier.verify(against: model, jobs: workers, progress)
     }
-    try report(findings, "\(verifier.files) files of the model agree with \(against ?? "their checksums")")
+    try report(findings)
+    try output("\(target): \(verifier.files) files of the model agree with \(against ?? "their checksums")")
   }
 
   private func verifyTree() throws {
-    let verifier = TreeVerifier(target)
-    let manifest = try Manifest.of(tree: target)
-    let origin = try manifest?.origin ?? Manifest.Origin.ofMount(target)
-    if let manifest, against == nil {
-      let progress = ByteProgress(totalBytes: manifest.files.reduce(0) { $0 + $1.size })
-      let result = try ProgressDisplay(json: false).showing(progress) {
-        try verifier.verify(manifest, try? tree(manifest.origin), jobs: workers, progress)
-      }
-      return try report(result.findings, "\(result.files) files agree with the manifest")
+    if let manifest = try Manifest.of(tree: target) {
+      if against == nil { return try verify(manifest) }
+      return try verifyModel(manifest.origin, isWritten: true)
     }
+    try verifyModel(Manifest.Origin.ofMount(target), isWritten: false)
+  }
+
+  private func verify(_ manifest: Manifest) throws {
+    let verifier = TreeVerifier(target)
+    // Its model may be gone, or another one.
+    let tree = try? tree(manifest.origin)
+    guard !manifest.files.isEmpty else {
+      throw VerificationError.noCheckpoint(path: target, why: "its manifest names no file")
+    }
+    let progress = ByteProgress(totalBytes: manifest.bytes)
+    let result = try ProgressDisplay(json: false).showing(progress) {
+      try verifier.verify(manifest, tree, jobs: workers, progress)
+    }
+    try report(result.findings + verifier.strangers(to: manifest.files.map(\.path)))
+    if let all = manifest.treeFiles ?? tree?.entries.count, result.files < all {
+      throw VerificationError.partial(path: target, files: result.files, of: all)
+    }
+    try output("\(target): \(result.files) files agree with the manifest")
+  }
+
+  /// - Parameters:
+  ///   - origin: what the tree says that it was made from; `nil` for one of another program.
+  ///   - isWritten: whether zerofs wrote it to disk, and nothing else belongs there.
+  private func verifyModel(_ origin: Manifest.Origin?, isWritten: Bool) throws {
+    let verifier = TreeVerifier(target)
     guard let path = against ?? origin?.source.path else { throw VerificationError.noModel(path: target) }
     let model = try ModelSource(path: path, sourceOptions)
     let recorded = try origin?.options ?? TreeDescription(of: target, for: model.directory).options
@@ -81,12 +105,14 @@ struct VerifyCommand: ParsableCommand {
     let result = try ProgressDisplay(json: false).showing(progress) {
       try verifier.verify(expected, origin == nil ? .tensors : .bytes, jobs: workers, progress)
     }
+    let strangers = isWritten ? try verifier.strangers(to: expected.entries.map(\.path)) : []
     let agreeing =
       origin == nil ? "\(result.agreeingTensors) tensors in \(result.files) files" : "\(result.files) files"
     if origin == nil && !result.findings.isEmpty {
-      print("\(target): \(result.agreeingTensors) tensors agree with \(path)")
+      try output("\(target): \(result.agreeingTensors) tensors agree with \(path)")
     }
-    try report(result.findings, "\(agreeing) agree with \(path)")
+    try report(result.findings + strangers)
+    try output("\(target): \(agreeing) agree with \(path)")
   }
 
   /// The tree that a manifest is of, if its model is where it was, and what it was.
@@ -100,9 +126,9 @@ struct VerifyCommand: ParsableCommand {
     return try planner.checkpoint().tree(modified: model.directory.modified)
   }
 
-  private func report(_ findings: [Finding], _ agreement: String) throws {
-    for finding in findings { print(finding) }
+  /// - Throws: `VerificationError.differs` where there are any.
+  private func report(_ findings: [Finding]) throws {
+    for finding in findings { try output("\(finding)") }
     if !findings.isEmpty { throw VerificationError.differs(path: target, findings: findings.count) }
-    print("\(target): \(agreement)")
   }
 }

@@ -34,6 +34,9 @@ struct PickleReader {
     let value: PickleValue
     /// Values in it, those that occur twice counted twice: a short pickle can describe a value too large to walk.
     let count: Int
+    /// Likewise tensors, and bytes of the paths to them.
+    let tensors: Int
+    let pathBytes: Int
     let depth: Int
   }
 
@@ -46,8 +49,12 @@ struct PickleReader {
   /// The way to the object that is being frozen, for messages.
   private var steps: [String] = []
 
-  private static let mostValues = 1 << 22
-  private static let deepest = 200
+  private static let maxNodes = 1 << 22
+  /// What occurs once takes a byte at least; all that occurs again, in any checkpoint, is less than this.
+  private static let maxRepeated = 1 << 16
+  /// All paths to tensors of a file, in bytes: a hundred times what a large checkpoint has.
+  private static let maxPathBytes = 1 << 25
+  private static let maxDepth = 200
 
   /// - Parameter storages: the place in `source` of the record of a storage, in bytes.
   init(_ cursor: FileCursor, source: any ByteSource, storages: @escaping (_ key: String) -> Range<Int>?) {
@@ -66,39 +73,63 @@ struct PickleReader {
   /// Executes one instruction; `false` for STOP.
   private mutating func step() throws(TorchFileError) -> Bool {
     let code = Unicode.Scalar(try cursor.next(UInt8.self))
+    if code == "." { return false }
+    if let value = try constant(code) {
+      try push(.value(value))
+    } else if try !container(code), try !object(code), try !remember(code) {
+      throw cursor.malformed(
+        "the opcode before it, 0x\(String(code.value, radix: 16)), is none that torch.save uses")
+    }
+    return true
+  }
+
+  /// NONE, NEWTRUE, NEWFALSE, BININT1, BININT2, BININT, LONG1, BINFLOAT, BINUNICODE, GLOBAL.
+  private mutating func constant(_ code: Unicode.Scalar) throws(TorchFileError) -> PickleValue? {
     switch code {
-    case ".": return false
-    case "N": try push(.value(.none))
-    case "\u{88}": try push(.value(.bool(true)))
-    case "\u{89}": try push(.value(.bool(false)))
-    case "K": try push(.value(.int(Int(try cursor.next(UInt8.self)))))
-    case "M": try push(.value(.int(Int(try cursor.next(UInt16.self)))))
-    case "J": try push(.value(.int(Int(try cursor.next(Int32.self)))))
-    case "\u{8A}":  // LONG1
+    case "N": return PickleValue.none
+    case "\u{88}": return .bool(true)
+    case "\u{89}": return .bool(false)
+    case "K": return .int(Int(try cursor.next(UInt8.self)))
+    case "M": return .int(Int(try cursor.next(UInt16.self)))
+    case "J": return .int(Int(try cursor.next(Int32.self)))
+    case "\u{8A}":
       let bytes = try cursor.take(Int(try cursor.next(UInt8.self)))
       guard bytes.count <= 8 else {
         throw cursor.malformed("an integer of \(bytes.count) bytes is before it")
       }
       let sign = bytes.last.map { $0 >= 0x80 ? -1 : 0 } ?? 0
-      try push(.value(.int(bytes.reversed().reduce(sign) { $0 << 8 | Int($1) })))
+      return .int(bytes.reversed().reduce(sign) { $0 << 8 | Int($1) })
     case "G":
-      let bits = try cursor.next(UInt64.self).byteSwapped  // BINFLOAT is big-endian
-      try push(.value(.float(Double(bitPattern: bits))))
-    case "X": try push(.value(.string(try cursor.text(Int(try cursor.next(UInt32.self))))))
+      return .float(Double(bitPattern: try cursor.next(UInt64.self).byteSwapped))  // big-endian
+    case "X": return .string(try cursor.text(Int(try cursor.next(UInt32.self))))
     case "c":
       let module = try cursor.line()
-      try push(.value(.global(module: module, name: try cursor.line())))
+      return .global(module: module, name: try cursor.line())
+    default: return nil
+    }
+  }
+
+  /// MARK, EMPTY_TUPLE, EMPTY_LIST, EMPTY_DICT, TUPLE to TUPLE3, APPEND, APPENDS, SETITEM, SETITEMS; `false` for others.
+  private mutating func container(_ code: Unicode.Scalar) throws(TorchFileError) -> Bool {
+    switch code {
     case "(": marks.append(stack.count)
     case ")": try push(.tuple)
     case "]": try push(.list)
     case "}": try push(.dict)
     case "t": try push(.tuple, try popToMark())
-    case "\u{85}", "\u{86}", "\u{87}":  // TUPLE1, TUPLE2, TUPLE3
-      try push(.tuple, try pop(Int(code.value) - 0x84))
+    case "\u{85}", "\u{86}", "\u{87}": try push(.tuple, try pop(Int(code.value) - 0x84))
     case "a": try extend(with: [try pop()], isDict: false)
     case "e": try extend(with: try popToMark(), isDict: false)
     case "s": try extend(with: try pop(2), isDict: true)
     case "u": try extend(with: try popToMark(), isDict: true)
+    default: return false
+    }
+    return true
+  }
+
+  /// REDUCE, NEWOBJ, BUILD, BINPERSID; `false` for others.
+  private mutating func object(_ code: Unicode.Scalar) throws(TorchFileError) -> Bool {
+    switch code {
     case "R":
       let call = try pop(2)
       if case .value(.global("collections", "OrderedDict")) = nodes[call[0]].kind,
@@ -116,20 +147,26 @@ struct PickleReader {
       try push(nodes[object].kind, nodes[object].children)
       nodes[object] = Node(kind: .build, children: [try pop(), state], offset: nodes[object].offset)
     case "Q": try push(.storage, [try pop()])
+    default: return false
+    }
+    return true
+  }
+
+  /// BINPUT, LONG_BINPUT, BINGET, LONG_BINGET; `false` for others.
+  private mutating func remember(_ code: Unicode.Scalar) throws(TorchFileError) -> Bool {
+    switch code {
     case "q": memo[Int(try cursor.next(UInt8.self))] = try top()
     case "r": memo[Int(try cursor.next(UInt32.self))] = try top()
     case "h": try recall(Int(try cursor.next(UInt8.self)))
     case "j": try recall(Int(try cursor.next(UInt32.self)))
-    default:
-      throw cursor.malformed(
-        "the opcode before it, 0x\(String(code.value, radix: 16)), is none that torch.save uses")
+    default: return false
     }
     return true
   }
 
   private mutating func push(_ kind: Kind, _ children: [Int] = []) throws(TorchFileError) {
-    guard nodes.count < PickleReader.mostValues else {
-      throw unsupported("the pickle holds more than \(PickleReader.mostValues) objects")
+    guard nodes.count < PickleReader.maxNodes else {
+      throw unsupported("the pickle holds more than \(PickleReader.maxNodes) objects")
     }
     stack.append(nodes.count)
     nodes.append(Node(kind: kind, children: children, offset: cursor.start + cursor.position))
@@ -185,37 +222,51 @@ struct PickleReader {
   /// - Parameter depth: of the node in the value.
   private mutating func freeze(_ index: Int, depth: Int = 0) throws(TorchFileError) -> Frozen {
     let node = nodes[index]
-    if case .value(let value) = node.kind { return Frozen(value: value, count: 1, depth: 1) }
+    if case .value(let value) = node.kind {
+      return Frozen(value: value, count: 1, tensors: 0, pathBytes: 0, depth: 1)
+    }
     if let done = frozen[index] { return done }
-    guard depth < PickleReader.deepest else { throw tooDeep(node) }
+    guard depth < PickleReader.maxDepth else { throw tooDeep(node) }
     var children: [PickleValue] = []
-    var (count, deepest) = (1, 0)
+    var (count, tensors, pathBytes, maxDepth) = (1, 0, 0, 0)
     for (position, child) in node.children.enumerated() {
-      switch node.kind {
-      case .tuple, .list: steps.append("[\(position)]")
-      case .dict, .orderedDict:
-        steps.append(position.isMultiple(of: 2) ? "" : PickleValue.step(children[position - 1]))
-      default: steps.append("")
-      }
+      let step = step(to: position, of: node, children)
+      steps.append(step)
       let item = try freeze(child, depth: depth + 1)
       steps.removeLast()
       children.append(item.value)
       count += item.count
-      deepest = max(deepest, item.depth)
-      guard count <= PickleReader.mostValues else {
-        throw unsupported("the pickle describes more than \(PickleReader.mostValues) objects")
+      tensors += item.tensors
+      pathBytes += item.pathBytes + item.tensors * step.utf8.count
+      maxDepth = max(maxDepth, item.depth)
+      guard count <= cursor.bytes.count + PickleReader.maxRepeated else {
+        throw unsupported("the pickle describes more than \(count) objects in \(cursor.bytes.count) bytes")
+      }
+      guard pathBytes <= PickleReader.maxPathBytes else {
+        throw unsupported("the names of the tensors in it take more than \(pathBytes) bytes")
       }
     }
-    guard deepest < PickleReader.deepest else { throw tooDeep(node) }
-    let done = Frozen(value: try value(node, children), count: count, depth: deepest + 1)
+    guard maxDepth < PickleReader.maxDepth else { throw tooDeep(node) }
+    let value = try value(node, children)
+    if case .tensor = value { tensors = 1 }
+    let done = Frozen(
+      value: value, count: count, tensors: tensors, pathBytes: pathBytes, depth: maxDepth + 1)
     frozen[index] = done
     return done
+  }
+
+  private func step(to position: Int, of node: Node, _ children: [PickleValue]) -> String {
+    switch node.kind {
+    case .tuple, .list: "[\(position)]"
+    case .dict, .orderedDict: position.isMultiple(of: 2) ? "" : PickleValue.step(children[position - 1])
+    default: ""
+    }
   }
 
   private func tooDeep(_ node: Node) -> TorchFileError {
     .malformed(
       path: cursor.path, offset: node.offset,
-      why: "an object is nested more than \(PickleReader.deepest) deep, or contains itself")
+      why: "an object is nested more than \(PickleReader.maxDepth) deep, or contains itself")
   }
 
   private func unsupported(_ why: String) -> TorchFileError {

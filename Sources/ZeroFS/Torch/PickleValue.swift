@@ -94,10 +94,13 @@ extension PickleValue {
     }
   }
 
+  /// UTF-8 bytes of the longest key that paths spell out: no parameter's name is as long.
+  private static let maxKey = 512
+
   /// The step to the value of `key`.
   package static func step(_ key: PickleValue) -> String {
     switch key {
-    case .string(let name): ".\(name)"
+    case .string(let name) where name.utf8.count <= maxKey: ".\(name)"
     case .int(let number): "[\(number)]"
     default: "[…]"
     }

@@ -17,7 +17,7 @@ struct PickleWriter {
     return writer
   }
 
-  private mutating func op(_ code: Unicode.Scalar) { bytes.append(UInt8(ascii: code)) }
+  private mutating func op(_ code: Unicode.Scalar) { bytes.append(UInt8(code.value)) }
 
   private mutating func little(_ value: UInt32) {
     withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
@@ -32,37 +32,21 @@ struct PickleWriter {
       op("G")  // BINFLOAT, big-endian
       withUnsafeBytes(of: value.bitPattern.bigEndian) { bytes.append(contentsOf: $0) }
     case .string(let text): string(text)
-    case .bytes(let bytes):
-      // Protocol 2 has no bytes: Python 3 writes them as Latin-1 text (CPython `Lib/pickle.py`: `save_bytes`).
-      write(
-        .reduce(
-          callable: .global(module: "_codecs", name: "encode"),
-          arguments: [
-            .string(String(String.UnicodeScalarView(bytes.map { Unicode.Scalar($0) }))), .string("latin1"),
-          ]))
+    case .bytes(let bytes): latin1(bytes)
     case .tuple(let values): tuple(values)
     case .list(let values):
       op("]")
       if !values.isEmpty { marked("e", values) }  // APPENDS
-    case .set(let values):
-      write(.reduce(callable: .global(module: "__builtin__", name: "set"), arguments: [.list(values)]))
+    case .set(let values): call(.global(module: "__builtin__", name: "set"), [.list(values)], "R")
     case .dict(let members):
       op("}")
       setItems(members)
     case .orderedDict(let members):
-      global("collections", "OrderedDict")
-      op(")")
-      op("R")
+      call(.global(module: "collections", name: "OrderedDict"), [], "R")
       setItems(members)
     case .global(let module, let name): global(module, name)
-    case .reduce(let callable, let arguments):
-      write(callable)
-      tuple(arguments)
-      op("R")
-    case .new(let type, let arguments):
-      write(type)
-      tuple(arguments)
-      bytes.append(0x81)  // NEWOBJ
+    case .reduce(let callable, let arguments): call(callable, arguments, "R")  // REDUCE
+    case .new(let type, let arguments): call(type, arguments, "\u{81}")  // NEWOBJ
     case .build(let object, let state):
       write(object)
       write(state)
@@ -72,6 +56,18 @@ struct PickleWriter {
     case .literalTensor(let literal, let dtype, let shape):
       rebuildTensor([.literal(literal)], dtype, shape: shape, requiresGrad: false)
     }
+  }
+
+  /// Protocol 2 has no bytes: Python 3 writes them as Latin-1 text (CPython `Lib/pickle.py`: `save_bytes`).
+  private mutating func latin1(_ bytes: [UInt8]) {
+    let text = String(String.UnicodeScalarView(bytes.map { Unicode.Scalar($0) }))
+    call(.global(module: "_codecs", name: "encode"), [.string(text), .string("latin1")], "R")
+  }
+
+  private mutating func call(_ callable: PickleValue, _ arguments: [PickleValue], _ code: Unicode.Scalar) {
+    write(callable)
+    tuple(arguments)
+    op(code)
   }
 
   private mutating func int(_ value: Int) {

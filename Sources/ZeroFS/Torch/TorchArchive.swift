@@ -181,11 +181,7 @@ package struct TorchArchive: Sendable {
       first = (first ^ UInt64(byte)) &* 0x100_0000_01B3
       second = (second ^ UInt64(byte)) &* 0x100_0000_01B3
     }
-    func digits(_ hash: UInt64) -> String {
-      let text = String(hash)
-      return String(repeating: "0", count: 20 - text.count) + text
-    }
-    return digits(first) + digits(second)
+    return String(first, digits: 20) + String(second, digits: 20)
   }
 }
 

@@ -7,7 +7,7 @@ package struct TorchFile: Sendable {
   package let records: [ZipDirectory.Record]
 
   /// Longest pickle accepted, in bytes.
-  private static let longestPickle = 1 << 25
+  private static let maxPickle = 1 << 25
 
   /// - Parameter size: of the file, in bytes.
   package init(_ source: any ByteSource, size: Int) throws(TorchFileError) {
@@ -26,7 +26,7 @@ package struct TorchFile: Sendable {
     guard let pickle = byName["\(name)/data.pkl"] else {
       throw .malformed(path: path, offset: 0, why: "the zip file has no record \(name)/data.pkl")
     }
-    guard pickle.bytes.count <= TorchFile.longestPickle else {
+    guard pickle.bytes.count <= TorchFile.maxPickle else {
       throw .unsupported(path: path, value: pickle.name, why: "the pickle has \(pickle.bytes.count) bytes")
     }
     var reader = PickleReader(

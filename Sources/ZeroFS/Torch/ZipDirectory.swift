@@ -16,7 +16,7 @@ package struct ZipDirectory: Sendable {
   package let records: [Record]
 
   /// Longest directory accepted, in bytes.
-  private static let longest = 1 << 26
+  private static let maxBytes = 1 << 26
 
   /// Where a record is, from its entry in the directory.
   private struct Entry {
@@ -52,7 +52,7 @@ package struct ZipDirectory: Sendable {
   package init(_ source: any ByteSource, size: Int) throws(TorchFileError) {
     let reader = Reader(source: source, size: size)
     let (range, count) = try ZipDirectory.locate(reader)
-    guard range.count <= ZipDirectory.longest else {
+    guard range.count <= ZipDirectory.maxBytes else {
       throw .unsupported(path: source.name, value: "zip directory", why: "it has \(range.count) bytes")
     }
     var directory = try reader.cursor(range)

@@ -88,7 +88,7 @@ import Testing
 /// That tar reads them is shown in Tests/conformance.
 @Suite struct TarHeaderTests {
   private func header(_ name: String = "hf/model.safetensors", size: Int = 0) throws -> [UInt8] {
-    try #require(TarHeader.bytes(name: name, size: size, mode: 0o644, modified: 1_700_000_000))
+    try TarHeader(name: name, size: size, modified: 1_700_000_000).bytes
   }
 
   private func text(_ header: [UInt8], _ range: Range<Int>) -> String {
@@ -117,7 +117,20 @@ import Testing
     let long = String(repeating: "a", count: 100)
     #expect(text(try header(long), 0..<100) == long)
     #expect(text(try header("\(long)/\(long)"), 345..<500) == long)
-    #expect(TarHeader.bytes(name: long + "a", size: 0, mode: 0, modified: 0) == nil)
-    #expect(TarHeader.bytes(name: "\(long)\(long)/a", size: 0, mode: 0, modified: 0) == nil)
+    for name in [long + "a", "\(long)\(long)/a"] {
+      #expect(throws: ArchiveError.name(name)) { try header(name) }
+    }
+  }
+
+  @Test(arguments: [0, 1000, (1 << 33) - 1, 1 << 33, .max])
+  func roundTrip(size: Int) throws {
+    let header = TarHeader(name: "hf/sub/model.safetensors", size: size, mode: 0o755, modified: 1_700_000_000)
+    var bytes = try header.bytes
+    #expect(TarHeader(bytes) == header && TarHeader(bytes.dropLast()) == nil)
+    for offset in [0, 100, 124, 130, 148, 257, 345] {
+      bytes[offset] ^= 1
+      #expect(TarHeader(bytes) == nil, "\(offset)")
+      bytes[offset] ^= 1
+    }
   }
 }

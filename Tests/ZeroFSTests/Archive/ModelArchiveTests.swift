@@ -92,7 +92,7 @@ import Testing
     let whole = try contents(directory.path + "/model.safetensors")
     let archived = try write(writer(model))
     let archive = try ModelArchive(path: path)
-    let (table, member) = (archive.table, archive.manifest.members[1])
+    let (table, member) = (archive.frames.table, archive.manifest.members[1])
     var generator = SeededGenerator(seed: 4)
     for _ in 0..<12 {
       let start = Int.random(in: 0..<whole.count, using: &generator)
@@ -169,37 +169,127 @@ import Testing
       ("bytes and parts of", #""size" : 75269"#, #""size" : 75270"#),
       ("bytes and parts of", #""size" : 75269"#, #""size" : 9223372036854775807"#),
       ("its manifest can't be read", #""members""#, #""numbers""#),
-      ("the size of its manifest is -0000000001", nil, "-0000000001"),
-      ("the size of its manifest is 77777777777", nil, "77777777777"),
+      ("the size of its manifest is 8589934591", nil, "77777777777"),
+      ("a file in it is called ../config.json", #""name" : "config.json""#, #""name" : "../config.json""#),
+      ("or two are", #""name" : "config.json""#, #""name" : "model.safetensors""#),
+      ("is not behind the file in front of it", #""offset" : "#, #""offset" : -"#),
       ("its last member isn't", nil, "name"),
     ] as [(String, String?, String)])
   func malformed(why: String, text: String?, replacement: String) throws {
-    let archived = try write(writer(try model(Self.types, count: 5000)))
-    let table = try ModelArchive(path: path).table
-    var last = try ModelArchive.decompress(table.count - 1, of: SourceFile(path: path), table)
-    if let text {
-      let size = try #require(Int(String(decoding: last[124..<135], as: UTF8.self), radix: 8))
-      let old = String(decoding: last[512..<(512 + size)], as: UTF8.self)
-      #expect(old.contains(text), "\(old)")
-      let new = Array(old.replacing(text, with: replacement).utf8)
-      last =
-        try #require(TarHeader.bytes(name: Manifest.name, size: new.count, mode: 0, modified: 0)) + new
-    } else if replacement == "name" {
-      last[0] = 0
-    } else {
-      last.replaceSubrange(124..<135, with: replacement.utf8)
+    try write(writer(try model(Self.types, count: 5000)))
+    try rewritten { last in
+      if let text {
+        let size = try #require(TarHeader(last)).size
+        let old = String(decoding: last[512..<(512 + size)], as: UTF8.self)
+        #expect(old.contains(text), "\(old)")
+        last = try ArchiveLayout.member(Manifest.name, old.replacing(text, with: replacement))
+      } else if replacement == "name" {
+        last[0] = 0
+      } else {
+        let size = try #require(UInt(replacement, radix: 8))
+        last = try TarHeader(name: Manifest.name, size: Int(size)).bytes + last.dropFirst(512)
+      }
     }
+    let error = try #require(throws: ArchiveError.self) { try ModelArchive(path: directory.path + "/y.zarc") }
+    #expect("\(error)".contains(why), "\(error)")
+  }
+
+  /// The archive at `path` with another last frame, at `y.zarc`.
+  private func rewritten(_ change: (inout [UInt8]) throws -> Void) throws {
+    let archive = try ModelArchive(path: path)
+    let table = archive.frames.table
+    var last = try archive.frames.decompress(table.count - 1)
+    try change(&last)
     var other = SeekTable()
     for frame in 0..<(table.count - 1) {
-      other.append(
-        compressed: table.compressed[frame + 1] - table.compressed[frame],
-        decompressed: table.decompressed[frame + 1] - table.decompressed[frame])
+      let places = table.places(frame)
+      other.append(compressed: places.compressed.count, decompressed: places.decompressed.count)
     }
     let frame = FrameCompressor(level: nil).compress(last)
     other.append(compressed: frame.count, decompressed: last.count)
-    try directory.write("y.zarc", archived[..<table.compressed[table.count - 1]] + frame + other.bytes)
+    let kept = try contents(path)[..<table.compressed[table.count - 1]]
+    try directory.write("y.zarc", kept + frame + other.bytes)
+  }
+
+  // MARK: verifying
+
+  private func findings(_ name: String, against model: HuggingFaceDirectory? = nil) throws -> [String] {
+    let against = try model.map { try DiskDirectory($0.path) }
+    return try ArchiveVerifier(ModelArchive(path: "\(directory.path)/\(name)"))
+      .verify(against: against, jobs: 1, ByteProgress(totalBytes: 0)).map(\.description)
+  }
+
+  /// One bit of every byte: of frames, of their tables, of what only zstd, tar and Python need.
+  @Test func everyByteCounts() throws {
+    let model = try model(Self.types, count: 40)
+    let archived = try write(writer(model))
+    #expect(try findings("x.zarc") == [] && findings("x.zarc", against: model) == [])
+    func everything(_ name: String) throws -> [UInt8] {
+      let archive = try ModelArchive(path: "\(directory.path)/\(name)")
+      return try archive.contents(0..<archive.frames.table.size)
+    }
+    let (whole, end) = (
+      try everything("x.zarc"), try #require(ModelArchive(path: path).frames.table.compressed.last)
+    )
+    var passed: [Int] = []
+    for place in archived.indices {
+      var bytes = archived
+      bytes[place] ^= 1 << UInt8(place % 8)
+      try directory.write("y.zarc", bytes)
+      do {
+        guard try findings("y.zarc").isEmpty else { continue }
+        // A bit that zstd leaves unused: all that anybody gets from the archive is what it was.
+        #expect(try place < end && everything("y.zarc") == whole, "byte \(place)")
+        passed.append(place)
+      } catch is ArchiveError {}
+    }
+    #expect(passed.count < archived.count / 50)
+  }
+
+  /// An archive whose checksums are right, and which tar can't restore.
+  @Test func restoredByNobody() throws {
+    try write(writer(try model(Self.types, count: 5000)))
+    try rewritten { $0.removeLast(600) }
+    #expect(try findings("y.zarc") == ["zerofs-manifest.json: isn't followed by the end of a tar archive"])
+    try rewritten { last in
+      let text = String(decoding: try last[512..<(512 + #require(TarHeader(last)).size)], as: UTF8.self)
+      last =
+        try ArchiveLayout.member(
+          Manifest.name, text.replacing(RestoreProgram.checksum.hexadecimal, with: "00000000"))
+        + TarHeader.end
+    }
+    #expect(try findings("y.zarc") == ["restore.py: is damaged: its checksum is not the manifest's"])
+  }
+
+  /// A model of the same size whose elements start elsewhere: parts that aren't whole elements are no crash.
+  @Test func otherOrderOfTensors() throws {
+    try write(writer(try model([("U8", 1), ("F32", 4)], count: 300_001)))
+    let other = try model([("F32", 4), ("U8", 1)], count: 300_001)
+    #expect(try !findings("x.zarc", against: other).isEmpty)
+  }
+
+  // MARK: bounds
+
+  /// Frames longer than any that is written would be kept, 32 of them.
+  @Test func keepsFewBytes() throws {
+    let model = try model([("U8", 1)], count: 5000)
+    try write(writer(model))
+    try rewritten { last in
+      let text = String(decoding: try last[512..<(512 + #require(TarHeader(last)).size)], as: UTF8.self)
+      last = try ArchiveLayout.member(
+        Manifest.name, text.replacing(#""frameSize" : 1048576"#, with: #""frameSize" : 4194304"#))
+    }
     let error = try #require(throws: ArchiveError.self) { try ModelArchive(path: directory.path + "/y.zarc") }
-    #expect("\(error)".contains(why), "\(error)")
+    #expect("\(error)".contains("its frames have 4194304 bytes"))
+  }
+
+  @Test func damagedManifest() throws {
+    var bytes = try write(writer(try model([("U8", 1)], count: 10)))
+    let start = try #require(try ModelArchive(path: path).frames.table.compressed.dropLast().last)
+    bytes[start + 40] ^= 1
+    try directory.write("y.zarc", bytes)
+    let error = try #require(throws: ArchiveError.self) { try ModelArchive(path: directory.path + "/y.zarc") }
+    #expect(error.exitStatus == .source && "\(error)".contains("the frame of its manifest is damaged"))
   }
 
   @Test func nothingInIt() throws {
@@ -219,24 +309,37 @@ import Testing
     #expect(try write(writer).count == writer.existing(progress))
     // Other weights under the same header.
     let other = try self.writer(self.model(Self.types, count: 5000, seed: 2))
-    let error = TargetError.inTheWay(
-      path: path, why: "is there, and isn't the archive that would be written")
-    #expect(throws: error) { try other.existing(progress) }
+    func inTheWay(_ writer: ArchiveWriter, _ why: String) throws {
+      let error = TargetError.inTheWay(
+        path: path, why: "is there, and isn't the archive that would be written: \(why)")
+      #expect(throws: error) { try writer.existing(progress) }
+    }
+    try inTheWay(other, "model.safetensors differs")
     var bytes = try contents(path)
     bytes[bytes.count / 2] ^= 1
     try directory.write("x.zarc", bytes)
-    #expect(throws: error) { try self.writer(self.model(Self.types, count: 5000)).existing(progress) }
+    try inTheWay(self.writer(self.model(Self.types, count: 5000)), "model.safetensors differs")
+    try directory.write("x.zarc", "mine".utf8)
+    try inTheWay(self.writer(self.model(Self.types, count: 5000)), "it has 4 bytes")
   }
 
-  @Test func levelsAndNames() throws {
-    let model = try model([("U8", 1)], count: 10)
-    for level in [0, -5, 23] {
-      #expect(throws: ArchiveError.level(level, allowed: 1...22)) { try writer(model, level: level) }
-    }
+  /// An archive in the model's directory, under a name of what belongs to models, is no part of the model.
+  @Test func insideTheModel() throws {
+    let model = try model(Self.types, count: 5000)
+    let path = directory.path + "/x.json"
+    let bytes = try write(writer(model, to: path))
+    #expect(try writer(model, to: path).existing(ByteProgress(totalBytes: 0)) == bytes.count)
+    #expect(try ModelArchive(path: path).names() == ["config.json", "model.safetensors"])
+  }
+
+  @Test func names() throws {
+    _ = try model([("U8", 1)], count: 10)
     let name = String(repeating: "n", count: 101)
     rename(directory.path + "/model.safetensors", directory.path + "/" + name)
     try directory.write("model.safetensors.index.json", #"{"weight_map":{"U8":"\#(name)"}}"#.utf8)
-    #expect(throws: ArchiveError.name(name)) { try writer(HuggingFaceDirectory(path: directory.path)) }
+    #expect(throws: ArchiveError.name("hf/\(name)")) {
+      try writer(HuggingFaceDirectory(path: directory.path))
+    }
   }
 
   @Test(arguments: [1, 4])

@@ -30,44 +30,17 @@ import Testing
     #expect(Share.whole.items(of: ["b", "a"], bytes: { _ in 1 }, name: { $0 }) == ["a", "b"])
   }
 
-  @Test(arguments: [(-1, 2), (2, 2), (0, 0), (0, -1)])
+  @Test(arguments: [(-1, 2), (2, 2), (0, 0), (0, -1), (0, Int.max), (0, Share.maxWorld + 1)])
   func outside(rank: Int, world: Int) {
     #expect(throws: TargetError.share(rank: rank, world: world)) { try Share(rank: rank, world: world) }
   }
 
-  @Test(
-    arguments: [
-      (["PALS_RANKID": "2", "PALS_SIZE": "5"], (2, 5)), (["PALS_RANKID": "2", "PMI_SIZE": "6"], (2, 6)),
-      (["PMI_RANK": "0", "PMI_SIZE": "4"], (0, 4)),
-      (["OMPI_COMM_WORLD_RANK": "3", "OMPI_COMM_WORLD_SIZE": "4"], (3, 4)),
-      (["SLURM_PROCID": "1", "SLURM_NTASKS": "8"], (1, 8)),
-      (["SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2", "SLURM_NTASKS": "8"], (1, 2)),
-      (["SLURM_PROCID": "1", "SLURM_NTASKS": "8", "SLURM_JOB_ID": "9", "SLURM_STEP_ID": "0"], (1, 8)),
-      // A batch script, and a shell in a session of a job.
-      (["SLURM_PROCID": "0", "SLURM_NTASKS": "8", "SLURM_JOB_ID": "9"], nil),
-      (["SLURM_NTASKS": "8", "SLURM_JOB_ID": "9"], nil),
-      // mpiexec in a batch script; mpirun whose daemon srun started.
-      (
-        ["SLURM_PROCID": "0", "SLURM_NTASKS": "8", "SLURM_JOB_ID": "9", "PMI_RANK": "7", "PMI_SIZE": "8"],
-        (7, 8)
-      ),
-      (
-        [
-          "SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2", "SLURM_JOB_ID": "9", "SLURM_STEP_ID": "0",
-          "OMPI_COMM_WORLD_RANK": "5", "OMPI_COMM_WORLD_SIZE": "8",
-        ], (5, 8)
-      ),
-      ([:], nil), (["PMI_RANK": "1"], nil), (["PMI_SIZE": "2"], nil),
-      (["PMI_RANK": "x", "PMI_SIZE": "2"], nil),
-    ] as [([String: String], (Int, Int)?)])
-  func launched(environment: [String: String], expected: (Int, Int)?) throws {
-    let share = try expected.map { try Share(rank: $0.0, world: $0.1) }
-    #expect(try Share.launched { environment[$0] } == share)
-  }
-
-  @Test func launchedWrongly() {
-    #expect(throws: TargetError.share(rank: 4, world: 4)) {
-      try Share.launched { ["PMI_RANK": "4", "PMI_SIZE": "4"][$0] }
+  /// As many processes as there may be share 10,000 items in no time, of which the last ones get nothing.
+  @Test func manyProcesses() throws {
+    let items = Array(0..<10_000)
+    let count = try [0, 9_999, 10_000, Share.maxWorld - 1].map { rank in
+      try Share(rank: rank, world: Share.maxWorld).items(of: items, bytes: { $0 }, name: { "\($0)" }).count
     }
+    #expect(count == [1, 1, 0, 0])
   }
 }

@@ -46,9 +46,9 @@ import Testing
   {
     let work = try writer.work()
     let progress = ByteProgress(totalBytes: work.data)
-    let isComplete = try writer.write(work, jobs: jobs, progress)
+    let outcome = try writer.write(work, jobs: jobs, progress)
     #expect(progress.doneBytes == work.data)
-    return (isComplete, work)
+    return (outcome == .complete, work)
   }
 
   /// Files by path, hidden ones, too.
@@ -154,9 +154,10 @@ import Testing
     let part = ".zerofs-manifest.0-of-2.json"
     let text = String(decoding: try #require(try contents()[part]), as: UTF8.self)
     try put("\(root)/\(part)", text.replacing("tp1", with: "tp2"))
-    #expect(throws: TargetError.inTheWay(path: "\(root)/\(part)", why: "describes another checkpoint")) {
+    let error = try #require(throws: TargetError.self) {
       try write(writer(share: Share(rank: 1, world: 2)))
     }
+    #expect("\(error)".hasPrefix("\(root)/\(part): describes another checkpoint: layout tp2"))
     #expect(try Manifest.of(tree: root) == nil)
   }
 
@@ -186,17 +187,17 @@ import Testing
   }
 
   @Test func otherKinds() throws {
-    try inTheWay("/latest", "does not belong") {
+    try inTheWay("/latest", "is not a file but a directory") {
       unlink("\(root)/latest")
       mkdir("\(root)/latest", 0o755)
     }
     rmdir("\(root)/latest")
-    try inTheWay("/latest", "is not the 4 bytes") {
+    try inTheWay("/latest", "is not a file but a symbolic link") {
       rename("\(root)/latest", directory.path + "/elsewhere")
       symlink(directory.path + "/elsewhere", "\(root)/latest")
     }
     unlink("\(root)/latest")
-    try inTheWay("/step", "does not belong") {
+    try inTheWay("/step", "is not a directory but a file") {
       try FileManager.default.removeItem(atPath: "\(root)/step")
       try put("\(root)/step", "")
     }
@@ -240,14 +241,123 @@ import Testing
     #expect(stat("\(root)/holes", &status) == 0 && status.st_size == 1 << 42 && status.st_blocks == 0)
   }
 
+  // MARK: others that write, and what they plant
+
   @Test func busy() throws {
+    let share = try Share(rank: 0, world: 1 << 10)
     mkdir(root, 0o755)
-    try put("\(root)/.latest.zerofs-partial", "of the other run")
-    let descriptor = open("\(root)/.latest.zerofs-partial", O_RDONLY)
+    let name = try #require(try writer(share: share).work().items.first?.entry.path)
+    let partial = TargetFile.partialName(of: "\(root)/\(name)")
+    try put(partial, "of the other run")
+    let descriptor = open(partial, O_RDONLY)
     defer { close(descriptor) }
     #expect(flock(descriptor, LOCK_EX) == 0)
-    #expect(throws: TargetError.busy(path: "\(root)/latest")) { try write(writer()) }
-    #expect(try contents()[".latest.zerofs-partial"] == Array("of the other run".utf8))
+    #expect(throws: TargetError.busy(path: "\(root)/\(name)")) { try write(writer(share: share)) }
+    #expect(FileManager.default.contents(atPath: partial) == Data("of the other run".utf8))
+  }
+
+  /// Who writes all of a tree has its root for itself; who writes a share has it with the others.
+  @Test(arguments: [(LOCK_EX, false), (LOCK_SH, true)])
+  func locked(lock: Int32, shares: Bool) throws {
+    mkdir(root, 0o755)
+    let descriptor = open(root, O_RDONLY)
+    #expect(flock(descriptor, lock) == 0)
+    #expect(throws: TargetError.busy(path: root)) { try write(writer()) }
+    let share = try Share(rank: 0, world: 2)
+    if shares {
+      try write(writer(share: share))
+    } else {
+      #expect(throws: TargetError.busy(path: root)) { try write(writer(share: share)) }
+    }
+    close(descriptor)
+    if !shares { try write(writer()) }
+  }
+
+  /// Two checkpoints into one directory: looked at before either wrote, written one behind the other.
+  @Test func otherCheckpointMeanwhile() throws {
+    let (one, other) = (try writer(), try writer(layout: "tp2"))
+    let (work, otherWork) = (try one.work(), try other.work())
+    _ = try one.write(work, jobs: 1, ByteProgress(totalBytes: 0))
+    let before = try contents()
+    let error = try #require(throws: TargetError.self) {
+      try other.write(otherWork, jobs: 1, ByteProgress(totalBytes: 0))
+    }
+    #expect("\(error)".contains("another checkpoint: layout tp1"))
+    #expect(try contents() == before)
+  }
+
+  /// Shares of two checkpoints at once: whoever is later sees the other's mark, before it finished anything.
+  @Test(arguments: [0, 1])
+  func otherSharesMeanwhile(rank: Int) throws {
+    let other = try writer(layout: "tp2", share: Share(rank: rank, world: 2))
+    let work = try other.work()
+    mkdir(root, 0o755)
+    let ledger = ShareLedger(
+      root: try OpenDirectory(path: root), origin: try Self.origin(), share: try Share(rank: 0, world: 2),
+      treeFiles: 5)
+    _ = try ledger.begin()
+    let error = try #require(throws: TargetError.self) {
+      try other.write(work, jobs: 1, ByteProgress(totalBytes: 0))
+    }
+    #expect("\(error)".contains("another checkpoint: layout tp1"))
+    #expect(try !contents().keys.contains { Self.tree.entries.map(\.path).contains($0) })
+  }
+
+  /// A sign of the others: parts, and marks of about the same time.
+  @Test func unseen() throws {
+    func unseen(_ rank: Int) throws -> TreeWriter.Outcome {
+      let writer = try writer(share: Share(rank: rank, world: 3))
+      return try writer.write(writer.work(), jobs: 1, ByteProgress(totalBytes: 0))
+    }
+    #expect(try unseen(0) == .waiting(unseen: [1, 2]))
+    let ledger = ShareLedger(
+      root: try OpenDirectory(path: root), origin: try Self.origin(), share: try Share(rank: 2, world: 3),
+      treeFiles: 5)
+    _ = try ledger.begin()
+    #expect(try unseen(0) == .waiting(unseen: [1]))
+    var times = [
+      timeval(tv_sec: time(nil) - 3600, tv_usec: 0), timeval(tv_sec: time(nil) - 3600, tv_usec: 0),
+    ]
+    #expect(utimes("\(root)/.zerofs-manifest.2-of-3.begun", &times) == 0)
+    #expect(try unseen(0) == .waiting(unseen: [1, 2]), "of a killed run")
+    #expect(try unseen(2) == .waiting(unseen: [1]))
+    #expect(try unseen(1) == .complete)
+    #expect(try contents().count == 6, "no mark stays")
+  }
+
+  /// A link, a pipe or another file's second name in the place of an unfinished file is not written to.
+  @Test(arguments: ["symbolic link", "hard link", "FIFO", "directory"], [1, 2])
+  func planted(kind: String, world: Int) throws {
+    let share = try Share(rank: 0, world: world)
+    let victim = try directory.write("victim", "precious".utf8)
+    mkdir(root, 0o755)
+    let name = try #require(try writer(share: share).work().items.first?.entry.path)
+    let partial = TargetFile.partialName(of: "\(root)/\(name)")
+    mkdir("\(root)/step", 0o755)
+    switch kind {
+    case "symbolic link": symlink(victim, partial)
+    case "hard link": link(victim, partial)
+    case "FIFO": mkfifo(partial, 0o644)
+    default: mkdir(partial, 0o755)
+    }
+    let error = try #require(throws: TargetError.self) { try write(writer(share: share)) }
+    guard case .inTheWay(partial, _) = error else { throw error }
+    #expect(FileManager.default.contents(atPath: victim) == Data("precious".utf8))
+  }
+
+  /// Nor is a directory that is a link followed, even one that came after the look at it.
+  @Test func plantedDirectory() throws {
+    let writer = try writer()
+    let work = try writer.work()
+    mkdir(root, 0o755)
+    mkdir(directory.path + "/elsewhere", 0o755)
+    symlink(directory.path + "/elsewhere", "\(root)/step")
+    #expect(throws: TargetError.inTheWay(path: "\(root)/step", why: "is not a directory but a symbolic link"))
+    {
+      try writer.work()
+    }
+    #expect(throws: TargetError.self) { try writer.write(work, jobs: 1, ByteProgress(totalBytes: 0)) }
+    #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path + "/elsewhere") == [])
   }
 
   /// The file that a failing source ends in isn't there, nor is a part of it; the next run goes on.

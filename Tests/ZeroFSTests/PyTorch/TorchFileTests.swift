@@ -263,7 +263,7 @@ import Testing
       ("or contains itself", "cm\nA\n)\u{81}q\0h\0b."),
       ("nested more than 200 deep", "N" + String(repeating: "\u{85}", count: 200) + "."),
       // Doubled 30 times.
-      ("describes more than 4194304 objects", "N" + String(repeating: "q\0h\0\u{86}", count: 30) + "."),
+      ("describes more than", "N" + String(repeating: "q\0h\0\u{86}", count: 30) + "."),
       ("holds more than 4194304 objects", String(repeating: "N", count: 1 << 22) + "N."),
       (
         "x.pt: a.b[1]: its strides are [2, 1] for the shape [2, 1]",
@@ -276,6 +276,27 @@ import Testing
       try TorchFileTests.unpickle(instructions.replacing("TENSOR", with: strided))
     }
     #expect("\(error)".contains(why))
+  }
+
+  /// A short pickle whose tensors have long names, or many: the names are text before anyone looks at them.
+  @Test func longNames() throws {
+    func list(_ item: String) -> String { "](" + item + String(repeating: "h\0", count: 999) + "e" }
+    func dict(_ key: String, _ value: String) -> String {
+      let count = key.utf8.count
+      return "}X" + String(Character(Unicode.Scalar(UInt8(count & 255))))
+        + String(Character(Unicode.Scalar(UInt8(count >> 8))))
+        + "\0\0" + key + value + "s"
+    }
+    let tensor = TorchFileTests.tensor() + "q\0"
+    let key = String(repeating: "k", count: 500)
+    // A thousand tensors below a hundred keys.
+    let deep = (0..<100).reduce(list(tensor)) { value, _ in dict(key, value) } + "."
+    #expect(deep.utf8.count < 100_000)
+    let error = try #require(throws: TorchFileError.self) { try TorchFileTests.unpickle(deep) }
+    #expect("\(error)".contains("the names of the tensors in it take more than"))
+    // A key that no parameter has isn't spelt out.
+    let long = dict(String(repeating: "k", count: 600), TorchFileTests.tensor()) + "."
+    #expect(try TorchFileTests.unpickle(long).tensors.map(\.path) == ["[…]"])
   }
 
   @Test(

@@ -165,4 +165,31 @@ import Testing
       try TreeVerifier(root).verify(tree, .bytes, jobs: 1, ByteProgress(totalBytes: 0))
     }
   }
+
+  @Test func strangers() throws {
+    let manifest = try write()
+    func strangers() throws -> [String] {
+      try TreeVerifier(root).strangers(to: manifest.files.map(\.path)).map(\.description)
+    }
+    #expect(try strangers() == [])
+    try put("more", [])
+    try put("step/.a.pt.zerofs-partial", [])
+    rename("\(root)/latest", "\(directory.path)/latest")
+    symlink("\(directory.path)/latest", "\(root)/latest")
+    #expect(
+      try strangers() == [
+        "latest: is not a file but a symbolic link", "more: does not belong to this checkpoint",
+        "step/.a.pt.zerofs-partial: does not belong to this checkpoint",
+      ])
+  }
+
+  @Test func otherKinds() throws {
+    let manifest = try write()
+    unlink("\(root)/latest")
+    mkfifo("\(root)/latest", 0o644)
+    #expect(try findings(manifest, nil) == ["latest: is not a file but a FIFO"])
+    unlink("\(root)/latest")
+    symlink("nowhere", "\(root)/latest")
+    #expect(try findings(manifest, nil) == ["latest: can't be opened (No such file or directory)"])
+  }
 }

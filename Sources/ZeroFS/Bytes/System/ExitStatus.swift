@@ -18,7 +18,9 @@ package enum ExitStatus: Int32, Sendable, CaseIterable {
   /// `verify` found a difference.
   case differs = 13
   /// zerofs doesn't know the model's family, whether or not MDS can express it.
-  case family = 14
+  case family = 15
+  /// A part of the tree is there, and nothing says that anyone writes the rest.
+  case partial = 14
 }
 
 /// An error that a user may see: one line (what, where, why, what to do) and the program's exit status.

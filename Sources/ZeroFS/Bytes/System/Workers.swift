@@ -14,23 +14,28 @@ package enum Workers {
     return max(1, line.drop { $0 != ":" }.reduce(0) { $0 + ($1.hexDigitValue ?? 0).nonzeroBitCount })
   }
 
+  /// How many threads a user may ask for.
+  package static let allowed = 1...1024
+
   /// Calls `body` for each item, in order, at most `count` at a time. Returns when all calls have.
   ///
+  /// - Parameter context: makes what one thread uses for all its calls.
   /// - Throws: the first error; the items behind it are not started, and `progress` cancels those that run.
-  package static func run<Item: Sendable, Result: Sendable>(
-    _ count: Int, _ items: [Item], _ progress: ByteProgress,
-    _ body: @escaping @Sendable (Item) throws -> Result
+  package static func run<Context, Item: Sendable, Result: Sendable>(
+    _ count: Int, _ items: [Item], _ progress: ByteProgress, context: @escaping @Sendable () -> Context,
+    _ body: @escaping @Sendable (Context, Item) throws -> Result
   ) throws -> [Result] {
     let state = Mutex(
       (next: 0, results: [Result?](repeating: nil, count: items.count), error: (any Error)?.none))
     onThreads(min(count, items.count)) {
+      let context = context()
       while let index = state.withLock({ state -> Int? in
         guard state.error == nil, state.next < items.count else { return nil }
         state.next += 1
         return state.next - 1
       }) {
         do {
-          let result = try body(items[index])
+          let result = try body(context, items[index])
           state.withLock { $0.results[index] = result }
         } catch {
           progress.cancel()
@@ -44,8 +49,16 @@ package enum Workers {
     }
   }
 
+  /// Likewise, where a thread needs nothing of its own.
+  package static func run<Item: Sendable, Result: Sendable>(
+    _ count: Int, _ items: [Item], _ progress: ByteProgress,
+    _ body: @escaping @Sendable (Item) throws -> Result
+  ) throws -> [Result] {
+    try run(count, items, progress, context: {}) { _, item in try body(item) }
+  }
+
   /// Runs `body` on `count` threads, of which the calling one is one.
-  package static func onThreads(_ count: Int, _ body: @escaping @Sendable () -> Void) {
+  private static func onThreads(_ count: Int, _ body: @escaping @Sendable () -> Void) {
     let threads = (1..<max(count, 1)).compactMap { _ in PosixThread(body) }
     body()
     for thread in threads { thread.join() }

@@ -1,5 +1,7 @@
-/// SHA-256 (FIPS 180-4), for fingerprints that `sha256sum` can check. Some kilobytes are hashed now and then: not worth a
-/// library.
+/// SHA-256 (FIPS 180-4), for fingerprints that `sha256sum` can check: of descriptions and headers, some kilobytes each.
+///
+/// By hand, against the rule that a library does such things: one more shared library would have to be on every node that mounts,
+/// for 60 lines that never change and that the standard's own examples hold.
 package struct SHA256 {
   /// The first eight bytes, big-endian.
   package let prefix: UInt64
@@ -7,30 +9,41 @@ package struct SHA256 {
   package let hexadecimal: String
 
   package init(_ message: some Collection<UInt8>) {
-    var padded = Array(message)
-    let bits = UInt64(padded.count) * 8
-    padded.append(0x80)
-    padded += [UInt8](repeating: 0, count: (120 - padded.count % 64) % 64)
-    padded += (0..<8).map { UInt8(truncatingIfNeeded: bits >> (56 - 8 * UInt64($0))) }
     var state = SHA256.start
-    for block in stride(from: 0, to: padded.count, by: 64) {
-      SHA256.compress(padded[block..<(block + 64)], into: &state)
+    let whole = message.count / 64 * 64
+    let isContiguous: Void? = message.withContiguousStorageIfAvailable {
+      SHA256.compress(UnsafeBufferPointer(rebasing: $0[..<whole]), into: &state)
     }
+    if isContiguous == nil {
+      Array(message.prefix(whole)).withUnsafeBufferPointer { SHA256.compress($0, into: &state) }
+    }
+    // The rest, a one bit, zeros, and the length in bits, big-endian: up to a whole block.
+    var rest = Array(message.dropFirst(whole)) + [0x80]
+    rest += [UInt8](repeating: 0, count: (120 - rest.count % 64) % 64)
+    rest += withUnsafeBytes(of: (UInt64(message.count) * 8).bigEndian) { Array($0) }
+    rest.withUnsafeBufferPointer { SHA256.compress($0, into: &state) }
     prefix = UInt64(state[0]) << 32 | UInt64(state[1])
-    hexadecimal = state.map { word in
-      let digits = String(word, radix: 16)
-      return String(repeating: "0", count: 8 - digits.count) + digits
-    }.joined()
+    hexadecimal = state.map { String($0, digits: 8, radix: 16) }.joined()
   }
 
-  private static func compress(_ block: ArraySlice<UInt8>, into state: inout [UInt32]) {
-    var w = [UInt32](repeating: 0, count: 64)
-    for (index, byte) in block.enumerated() { w[index / 4] = w[index / 4] << 8 | UInt32(byte) }
-    for t in 16..<64 {
-      let s0 = rotate(w[t - 15], 7) ^ rotate(w[t - 15], 18) ^ w[t - 15] >> 3
-      let s1 = rotate(w[t - 2], 17) ^ rotate(w[t - 2], 19) ^ w[t - 2] >> 10
-      w[t] = w[t - 16] &+ s0 &+ w[t - 7] &+ s1
+  /// Takes in whole blocks of 64 bytes (section 6.2.2).
+  private static func compress(_ blocks: UnsafeBufferPointer<UInt8>, into state: inout [UInt32]) {
+    withUnsafeTemporaryAllocation(of: UInt32.self, capacity: 64) { w in
+      for block in stride(from: 0, to: blocks.count, by: 64) {
+        for t in 0..<16 {
+          w[t] = (0..<4).reduce(0) { $0 << 8 | UInt32(blocks[block + 4 * t + $1]) }
+        }
+        for t in 16..<64 {
+          let s0 = rotate(w[t - 15], 7) ^ rotate(w[t - 15], 18) ^ w[t - 15] >> 3
+          let s1 = rotate(w[t - 2], 17) ^ rotate(w[t - 2], 19) ^ w[t - 2] >> 10
+          w[t] = w[t - 16] &+ s0 &+ w[t - 7] &+ s1
+        }
+        rounds(UnsafeBufferPointer(w), into: &state)
+      }
     }
+  }
+
+  private static func rounds(_ w: UnsafeBufferPointer<UInt32>, into state: inout [UInt32]) {
     var (a, b, c, d) = (state[0], state[1], state[2], state[3])
     var (e, f, g, h) = (state[4], state[5], state[6], state[7])
     for t in 0..<64 {

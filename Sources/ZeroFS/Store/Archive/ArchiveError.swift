@@ -6,12 +6,10 @@ package enum ArchiveError: Failure, Equatable {
   case malformed(path: String, why: String)
   /// A file's name doesn't fit in an archive.
   case name(String)
-  /// zstd has no such level.
-  case level(Int, allowed: ClosedRange<Int>)
 
   package var exitStatus: ExitStatus {
     switch self {
-    case .malformed, .name, .level: .source
+    case .malformed, .name: .source
     }
   }
 
@@ -21,8 +19,6 @@ package enum ArchiveError: Failure, Equatable {
       "\(path): not an archive that zerofs materialize --compress made: \(why). Make it again, or fetch it again."
     case .name(let name):
       "\(name): an archive can't hold a file of so long a name. Shorten it, and its entries in the index."
-    case .level(let level, let allowed):
-      "--compress zstd:\(level): zstd has levels \(allowed.lowerBound) to \(allowed.upperBound)."
     }
   }
 }

@@ -33,5 +33,7 @@ struct ArchiveManifest: Codable, Sendable {
   let tree: Tree
   /// Bytes of a part that a frame holds, but the last one of the part.
   let frameSize: Int
+  /// CRC-32 of `restore.py`, eight hexadecimal digits. Archives of 0.1 don't say.
+  let restoreCRC32: String?
   let members: [Member]
 }

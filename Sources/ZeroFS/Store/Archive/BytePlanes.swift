@@ -1,6 +1,9 @@
 /// Elements of `width` bytes as planes: all first bytes, then all second bytes, and so on. The exponents of neighbouring
 /// weights are alike and their low mantissa bits are noise; apart, each compresses as it can.
 enum BytePlanes {
+  /// The planes of `elements`, as long as they are.
+  ///
+  /// - Parameter width: bytes of an element. `elements` are whole ones, little-endian: the first plane has the low bytes.
   static func split(_ elements: [UInt8], width: Int) -> [UInt8] {
     guard width == 2 else { return transpose(elements, rows: elements.count / width, cols: width) }
     let count = elements.count / 2
@@ -16,6 +19,7 @@ enum BytePlanes {
     }
   }
 
+  /// The elements whose planes these are: the inverse of `split`.
   static func join(_ planes: [UInt8], width: Int) -> [UInt8] {
     guard width == 2 else { return transpose(planes, rows: width, cols: planes.count / width) }
     let count = planes.count / 2

@@ -3,44 +3,54 @@ import Checkpoints
 import FoundationEssentials
 import Glibc
 import HuggingFace
-import Synchronization
 
-/// An archive that `ArchiveWriter` made, as the model directory that it holds. Frames are decompressed when they are read; the
-/// last ones are kept.
+/// An archive that `ArchiveWriter` made, as the model directory that it holds.
 package final class ModelArchive: ModelFiles {
-  let file: SourceFile
-  let table: SeekTable
+  let frames: ArchiveFrames
   let manifest: ArchiveManifest
-  private let cache = Mutex<[(frame: Int, bytes: [UInt8])]>([])
+  private let members: [String: ArchiveManifest.Member]
+  /// Bytes of an element in each frame.
+  private let widths: [UInt8]
 
-  /// Decompressed frames that are kept: what several readers of strided tensors go back and forth between.
-  private static let cachedFrames = 32
-  /// Bytes of the longest frame.
-  private static let longestFrame = 64 << 20
+  /// Bytes of the longest manifest: some hundred for each file of the model, and the text of a run's command line.
+  private static let maxManifest = 8 << 20
 
-  package var path: String { file.path }
+  package var path: String { frames.file.path }
   /// Options that make the tree that the archive was made for.
   package var options: CheckpointOptions { manifest.origin.options }
 
+  /// Reads the manifest; no file of the model.
+  ///
   /// - Throws: `ArchiveError`, `ReadError`.
   package init(path: String) throws {
-    file = try SourceFile(path: path)
-    table = try SeekTable(of: file)
-    guard table.count > 0 else { throw ArchiveError.malformed(path: path, why: "it holds nothing") }
-    let last = try ModelArchive.decompress(table.count - 1, of: file, table)
-    manifest = try ModelArchive.manifest(last, path)
-    guard (1...ModelArchive.longestFrame).contains(manifest.frameSize) else {
+    frames = try ArchiveFrames(path: path)
+    manifest = try ModelArchive.manifest(of: frames)
+    guard (1...ArchiveFrames.maxFrame).contains(manifest.frameSize) else {
       throw ArchiveError.malformed(path: path, why: "its frames have \(manifest.frameSize) bytes")
     }
-    for member in manifest.members { try check(member) }
+    var (members, widths): ([String: ArchiveManifest.Member], [UInt8]) = (
+      [:], [UInt8](repeating: 1, count: frames.table.count)
+    )
+    var end = 0
+    for member in manifest.members {
+      guard staysBelow(member.name), members.updateValue(member, forKey: member.name) == nil else {
+        throw ArchiveError.malformed(
+          path: path, why: "a file in it is called \(member.name), or two are")
+      }
+      guard member.offset >= end else {
+        throw ArchiveError.malformed(path: path, why: "\(member.name) is not behind the file in front of it")
+      }
+      end = try ModelArchive.check(member, manifest.frameSize, frames, &widths)
+    }
+    (self.members, self.widths) = (members, widths)
   }
 
-  package func names() -> [String] { manifest.members.map(\.name).sorted() }
+  package func names() -> [String] { members.keys.sorted() }
 
-  package func holds(_ name: String) -> Bool { manifest.members.contains { $0.name == name } }
+  package func holds(_ name: String) -> Bool { members[name] != nil }
 
   package func open(_ name: String) throws(ReadError) -> any StoredFile {
-    guard let member = manifest.members.first(where: { $0.name == name }) else {
+    guard let member = members[name] else {
       throw .io(path: "\(path)/\(name)", offset: 0, errno: ENOENT)
     }
     return ArchivedFile(self, member)
@@ -76,9 +86,9 @@ package final class ModelArchive: ModelFiles {
     var done = 0
     while done < buffer.count {
       let position = member.offset + offset + done
-      let frame = table.frame(at: position)
-      let bytes = try elements(ofFrame: frame, member)
-      let start = position - table.decompressed[frame]
+      let frame = frames.table.frame(at: position)
+      let bytes = try frames.elements(frame, width: Int(widths[frame]))
+      let start = position - frames.table.decompressed[frame]
       let count = min(bytes.count - start, buffer.count - done)
       bytes.withUnsafeBytes {
         UnsafeMutableRawBufferPointer(rebasing: buffer[done..<(done + count)])
@@ -88,74 +98,59 @@ package final class ModelArchive: ModelFiles {
     }
   }
 
+  /// What the frames hold in `range` of the whole, which is as they hold it: between members, the tar archive itself.
+  func contents(_ range: Range<Int>) throws(ReadError) -> [UInt8] {
+    var bytes: [UInt8] = []
+    var frame = frames.table.frame(at: range.lowerBound)
+    while frame < frames.table.count, case let place = frames.table.places(frame).decompressed,
+      place.lowerBound < range.upperBound
+    {
+      let isLast = frame == frames.table.count - 1
+      let all = try frames.decompress(frame, limit: isLast ? Self.maxManifest : ArchiveFrames.maxFrame)
+      let part = place.clamped(to: range)
+      bytes += all[(part.lowerBound - place.lowerBound)..<(part.upperBound - place.lowerBound)]
+      frame += 1
+    }
+    return bytes
+  }
+
   /// What can be decoded of the frame that holds byte `offset` of a member, though its checksum is wrong; `nil` if nothing can.
   func remains(of member: ArchiveManifest.Member, at offset: Int) throws(ReadError) -> [UInt8]? {
-    let frame = table.frame(at: member.offset + offset)
-    let count = table.decompressed[frame + 1] - table.decompressed[frame]
-    let bytes = try file.bytes(table.compressed[frame]..<table.compressed[frame + 1])
-    return ZstdFrame.decompress(bytes, count: count, ignoringChecksum: true).map {
-      BytePlanes.join($0, width: width(ofFrame: frame, member))
-    }
+    let frame = frames.table.frame(at: member.offset + offset)
+    return try frames.remains(frame).map { BytePlanes.join($0, width: Int(widths[frame])) }
   }
 
-  /// What a frame of a member holds, in the member's order.
-  private func elements(ofFrame frame: Int, _ member: ArchiveManifest.Member) throws(ReadError) -> [UInt8] {
-    let known = cache.withLock { cache -> [UInt8]? in
-      guard let index = cache.lastIndex(where: { $0.frame == frame }) else { return nil }
-      let found = cache.remove(at: index)
-      cache.append(found)
-      return found.bytes
-    }
-    if let known { return known }
-    let planes = try ModelArchive.decompress(frame, of: file, table)
-    let bytes = BytePlanes.join(planes, width: width(ofFrame: frame, member))
-    cache.withLock { cache in
-      // Another reader may have been faster.
-      if cache.contains(where: { $0.frame == frame }) { return }
-      if cache.count == ModelArchive.cachedFrames { cache.removeFirst() }
-      cache.append((frame, bytes))
-    }
-    return bytes
-  }
+  // MARK: the manifest
 
-  private func width(ofFrame frame: Int, _ member: ArchiveManifest.Member) -> Int {
-    var end = member.offset
-    for part in member.parts {
-      end += part.size
-      if table.decompressed[frame] < end { return part.width }
+  private static func manifest(of frames: ArchiveFrames) throws -> ArchiveManifest {
+    func malformed(_ why: String) -> ArchiveError { .malformed(path: frames.file.path, why: why) }
+    let last: [UInt8]
+    do throws(ReadError) {
+      last = try frames.decompress(frames.table.count - 1, limit: maxManifest)
+    } catch {
+      guard case .damaged = error else { throw error }
+      throw malformed("the frame of its manifest is damaged")
     }
-    return 1
-  }
-
-  /// - Throws: `ReadError.damaged` where the frame isn't what was written.
-  static func decompress(_ frame: Int, of file: SourceFile, _ table: SeekTable) throws(ReadError) -> [UInt8] {
-    let range = table.compressed[frame]..<table.compressed[frame + 1]
-    let count = table.decompressed[frame + 1] - table.decompressed[frame]
-    guard count <= longestFrame, let bytes = ZstdFrame.decompress(try file.bytes(range), count: count) else {
-      throw .damaged(path: file.path, offset: range.lowerBound)
-    }
-    return bytes
-  }
-
-  private static func manifest(_ last: [UInt8], _ path: String) throws(ArchiveError) -> ArchiveManifest {
-    func malformed(_ why: String) -> ArchiveError { .malformed(path: path, why: why) }
-    let name = Array(Manifest.name.utf8)
-    guard last.count > TarHeader.blockCount, last.starts(with: name + [0]) else {
+    guard let header = TarHeader(last), header.name == Manifest.name else {
       throw malformed("its last member isn't \(Manifest.name)")
     }
-    let digits = String(decoding: last[124..<135], as: UTF8.self)
-    guard let size = Int(digits, radix: 8), size >= 0, size <= last.count - TarHeader.blockCount else {
-      throw malformed("the size of its manifest is \(digits)")
-    }
+    let text = last.dropFirst(TarHeader.blockCount)
+    guard header.size <= text.count else { throw malformed("the size of its manifest is \(header.size)") }
     do {
-      return try JSONDecoder().decode(
-        ArchiveManifest.self, from: Data(last[TarHeader.blockCount..<(TarHeader.blockCount + size)]))
+      return try JSONDecoder().decode(ArchiveManifest.self, from: Data(text.prefix(header.size)))
     } catch { throw malformed("its manifest can't be read (\(decodingProblem(error)))") }
   }
 
   /// Each part must be whole frames of whole elements, within what the frames hold.
-  private func check(_ member: ArchiveManifest.Member) throws(ArchiveError) {
-    func malformed(_ why: String) -> ArchiveError { .malformed(path: path, why: "\(member.name) \(why)") }
+  ///
+  /// - Returns: where the member ends.
+  private static func check(
+    _ member: ArchiveManifest.Member, _ frameSize: Int, _ frames: ArchiveFrames, _ widths: inout [UInt8]
+  ) throws(ArchiveError) -> Int {
+    let table = frames.table
+    func malformed(_ why: String) -> ArchiveError {
+      .malformed(path: frames.file.path, why: "\(member.name) \(why)")
+    }
     var start = member.offset
     for part in member.parts {
       guard part.size >= 0, (1...8).contains(part.width), start >= 0, part.size <= table.size - start else {
@@ -167,17 +162,19 @@ package final class ModelArchive: ModelFiles {
         throw malformed("doesn't start and end with a frame")
       }
       for frame in first...last {
-        let count = table.decompressed[frame + 1] - table.decompressed[frame]
-        guard count == manifest.frameSize || frame == last && count < manifest.frameSize else {
+        let count = table.places(frame).decompressed.count
+        guard count == frameSize || frame == last && count < frameSize else {
           throw malformed("has a frame of \(count) bytes")
         }
         guard count.isMultiple(of: part.width) else { throw malformed("has an element in two frames") }
+        widths[frame] = UInt8(part.width)
       }
       start += part.size
     }
     guard start - member.offset == member.size else {
       throw malformed("has \(member.size) bytes and parts of \(start - member.offset)")
     }
+    return start
   }
 }
 
@@ -200,5 +197,5 @@ private final class ArchivedFile: StoredFile {
     try archive.read(member, at: offset, into: buffer)
   }
 
-  func verify() throws(ReadError) { try archive.file.verify() }
+  func verify() throws(ReadError) { try archive.frames.file.verify() }
 }

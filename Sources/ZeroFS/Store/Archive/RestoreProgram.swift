@@ -1,9 +1,17 @@
+import Bytes
+
 /// The program in an archive that restores the model where there is no zerofs:
 /// `zstd -dc OUT.zarc | tar x && python3 restore.py`.
 enum RestoreProgram {
   static let name = "restore.py"
   /// Behind the names of members that are byte planes.
   static let suffix = ".planes"
+
+  static var checksum: CRC32 {
+    var checksum = CRC32()
+    Array(text.utf8).withUnsafeBytes { checksum.append($0) }
+    return checksum
+  }
 
   static let text = #"""
     #!/usr/bin/env python3

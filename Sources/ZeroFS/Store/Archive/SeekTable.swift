@@ -23,13 +23,11 @@ struct SeekTable: Sendable {
   }
 
   /// The frame that holds byte `offset`.
-  func frame(at offset: Int) -> Int {
-    var (low, high) = (0, count)
-    while low < high {
-      let middle = (low + high) / 2
-      if decompressed[middle + 1] <= offset { low = middle + 1 } else { high = middle }
-    }
-    return low
+  func frame(at offset: Int) -> Int { decompressed.dropFirst().partitionIndex { $0 > offset } - 1 }
+
+  /// What frame `frame` takes in the file, and what it holds of the whole, both in bytes.
+  func places(_ frame: Int) -> (compressed: Range<Int>, decompressed: Range<Int>) {
+    (compressed[frame]..<compressed[frame + 1], decompressed[frame]..<decompressed[frame + 1])
   }
 
   /// The skippable frame. Frames have checksums of their own, so the table has none.
@@ -61,6 +59,7 @@ struct SeekTable: Sendable {
     guard footer.uint32(at: 5) == Self.seekableMagic else {
       throw malformed("no seek table of a seekable zstd file at its end")
     }
+    guard footer[4] & 0x7F == 0 else { throw malformed("its seek table is of a later version") }
     let entryCount = footer[4] & 0x80 == 0 ? 8 : 12
     let tableCount = Int(footer.uint32(at: 0)) * entryCount + Self.footerCount
     let start = file.size - tableCount - Self.headerCount

@@ -1,7 +1,7 @@
 import CZstd
 
 /// Makes zstd frames, each on its own. One thread at a time uses it.
-struct FrameCompressor: ~Copyable {
+final class FrameCompressor {
   /// - Parameter level: zstd's; `nil` for entropy coding alone. Weights repeat nothing but by chance, and matches of a few bytes
   ///   cost more than they save: without them frames are smaller, and no slower to make.
   init(level: Int?) {
@@ -36,20 +36,20 @@ struct FrameCompressor: ~Copyable {
   }
 }
 
-enum ZstdFrame {
-  /// Levels of zstd.
-  static var levels: ClosedRange<Int> { 1...Int(ZSTD_maxCLevel()) }
+/// Reads zstd frames. One thread at a time uses it.
+final class FrameDecompressor {
+  private let context: OpaquePointer?
+  init() { context = ZSTD_createDCtx() }
+  deinit { ZSTD_freeDCtx(context) }
 
   /// What a frame holds: exactly `count` bytes. `nil` if it doesn't, or is damaged.
   ///
   /// - Parameter ignoringChecksum: takes what can be decoded of a damaged frame, too.
-  static func decompress(_ frame: [UInt8], count: Int, ignoringChecksum: Bool = false) -> [UInt8]? {
-    guard let context = ZSTD_createDCtx() else { return nil }
-    defer { ZSTD_freeDCtx(context) }
-    if ignoringChecksum {
-      // ZSTD_d_forceIgnoreChecksum, a macro for it.
-      ZSTD_DCtx_setParameter(context, ZSTD_d_experimentalParam3, Int32(ZSTD_d_ignoreChecksum.rawValue))
-    }
+  func decompress(_ frame: [UInt8], count: Int, ignoringChecksum: Bool = false) -> [UInt8]? {
+    guard let context else { return nil }
+    // ZSTD_d_forceIgnoreChecksum, a macro for it.
+    let checksum = ignoringChecksum ? ZSTD_d_ignoreChecksum : ZSTD_d_validateChecksum
+    ZSTD_DCtx_setParameter(context, ZSTD_d_experimentalParam3, Int32(checksum.rawValue))
     let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, written in
       let result = frame.withUnsafeBytes {
         ZSTD_decompressDCtx(context, buffer.baseAddress, count, $0.baseAddress, $0.count)
@@ -58,4 +58,10 @@ enum ZstdFrame {
     }
     return bytes.count == count ? bytes : nil
   }
+}
+
+/// What zstd can do.
+package enum Zstd {
+  /// Levels of compression.
+  package static var levels: ClosedRange<Int> { 1...Int(ZSTD_maxCLevel()) }
 }

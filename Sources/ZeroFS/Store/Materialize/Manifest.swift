@@ -58,32 +58,66 @@ package struct Manifest: Codable, Sendable {
   }
 
   package let origin: Origin
+  /// How many files the tree has, of which `files` may be some (`--files`). Manifests of 0.1 don't say.
+  package let treeFiles: Int?
   /// By path.
   package let files: [File]
 
-  init(origin: Origin, files: [File]) {
-    self.origin = origin
+  init(origin: Origin, treeFiles: Int?, files: [File]) {
+    (self.origin, self.treeFiles) = (origin, treeFiles)
     self.files = files.sorted { $0.path < $1.path }
   }
 
   /// The manifest of a materialised tree; `nil` where there is none.
   ///
-  /// - Throws: `TargetError.inTheWay` for a file that isn't one.
-  package static func of(tree root: String) throws(TargetError) -> Manifest? { try read("\(root)/\(name)") }
-
-  /// Reads the manifest at `path`; `nil` where there is none.
-  ///
-  /// - Throws: `TargetError.inTheWay` for a file that isn't one.
-  static func read(_ path: String) throws(TargetError) -> Manifest? {
-    guard access(path, F_OK) == 0 else { return nil }
-    do {
-      return try JSONDecoder().decode(Manifest.self, from: Data(try SourceFile.contents(of: path)))
-    } catch let error as ReadError {
-      throw .inTheWay(path: path, why: error.reason)
-    } catch {
-      throw .inTheWay(path: path, why: "not a manifest of zerofs (\(decodingProblem(error)))")
-    }
+  /// - Throws: `ManifestError`.
+  package static func of(tree root: String) throws(ManifestError) -> Manifest? {
+    let path = "\(root)/\(name)"
+    return access(path, F_OK) == 0 ? try Manifest(path: path) : nil
   }
 
+  /// Reads the manifest at `path`.
+  ///
+  /// - Throws: `ManifestError` for a file that isn't one, or that says what no manifest does: a path out of the tree, a size that
+  ///   no file has.
+  init(path: String) throws(ManifestError) {
+    do {
+      self = try JSONDecoder().decode(Manifest.self, from: Data(try SourceFile.contents(of: path)))
+    } catch let error as ReadError {
+      throw ManifestError(path: path, why: error.reason)
+    } catch {
+      throw ManifestError(path: path, why: "not a manifest of zerofs (\(decodingProblem(error)))")
+    }
+    if let problem { throw ManifestError(path: path, why: "not a manifest of zerofs (\(problem))") }
+  }
+
+  /// What no manifest says.
+  private var problem: String? {
+    var (paths, bytes): (Set<String>, Int) = ([], 0)
+    for file in files {
+      guard staysBelow(file.path) else { return "the path \(file.path) leaves the tree" }
+      guard paths.insert(file.path).inserted else { return "\(file.path) is in it twice" }
+      let (sum, overflow) = bytes.addingReportingOverflow(file.size)
+      guard file.size >= 0, !overflow else { return "\(file.path) has \(file.size) bytes" }
+      bytes = sum
+    }
+    return nil
+  }
+
+  /// Bytes of all files.
+  package var bytes: Int { files.reduce(0) { $0 + $1.size } }
+
   var file: VirtualFile { VirtualFile(reportJSON(self) + "\n") }
+}
+
+/// A file under the name of a manifest isn't one.
+package struct ManifestError: Failure, Equatable {
+  let path: String
+  let why: String
+
+  package var exitStatus: ExitStatus { .source }
+  package var description: String {
+    "\(path): \(why). Without it nothing says what the tree should be: write the tree again, or verify it --against HF_DIR "
+      + "without this file."
+  }
 }

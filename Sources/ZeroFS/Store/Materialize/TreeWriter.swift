@@ -16,7 +16,7 @@ package struct TreeWriter: Sendable {
     _ tree: FileTree, to root: String, origin: Manifest.Origin, share: Share = .whole, patterns: [String] = []
   ) {
     var root = root
-    while root.count > 1 && root.hasSuffix("/") { root.removeLast() }
+    while root.utf8.count > 1 && root.utf8.last == UInt8(ascii: "/") { root.removeLast() }
     (self.tree, self.root, self.origin) = (tree, root, origin)
     (self.share, self.patterns) = (share, patterns)
   }
@@ -29,7 +29,7 @@ package struct TreeWriter: Sendable {
     let data: Int
     /// Whether something is there under its name.
     let exists: Bool
-    /// Bytes on disk that a killed run left, which are written over.
+    /// Bytes on disk that a killed run left, which are freed first.
     let remains: Int
   }
 
@@ -45,6 +45,15 @@ package struct TreeWriter: Sendable {
     var missingData: Int { items.reduce(0) { $0 + ($1.exists ? 0 : max(0, $1.data - $1.remains)) } }
   }
 
+  /// How far the tree is when the share is written.
+  package enum Outcome: Sendable, Equatable {
+    case complete
+    /// Other shares are missing. Those in `unseen` have neither finished nor begun.
+    case waiting(unseen: [Int])
+  }
+
+  // MARK: before
+
   /// Looks at the target before anything is written to it.
   ///
   /// - Throws: `TargetError` for what speaks against it.
@@ -56,48 +65,70 @@ package struct TreeWriter: Sendable {
     let chosen = tree.entries.filter { entry in
       patterns.isEmpty || patterns.contains { Self.matches(entry.path, $0) }
     }
-    var items: [Item] = []
-    for entry in chosen {
-      let file = entry.file()
-      var status = stat()
-      let exists = lstat(path(entry), &status) == 0
-      if exists, status.st_mode & S_IFMT != S_IFREG || Int(status.st_size) != file.count {
-        throw .inTheWay(path: path(entry), why: "is not the \(file.count) bytes that would be written")
-      }
-      let remains = lstat(target(entry).partialPath, &status) == 0 ? Int(status.st_blocks) * 512 : 0
-      items.append(
-        Item(entry: entry, size: file.count, data: file.dataBytes, exists: exists, remains: remains))
-    }
+    let items = try chosen.map(item)
     let work = Work(items: share.items(of: items, bytes: \.data, name: \.entry.path))
-    var space = statvfs()
-    // No blocks at all: a file system that can't say.
-    if statvfs(existingRoot, &space) == 0, space.f_blocks > 0 {
-      let free = Int(space.f_bavail) * Int(space.f_frsize)
-      guard work.missingData <= free else {
-        throw .tooSmall(path: root, neededBytes: work.missingData, freeBytes: free)
-      }
+    if let free = freeBytes(existingRoot), work.missingData > free {
+      throw .tooSmall(path: root, neededBytes: work.missingData, freeBytes: free)
     }
     return work
   }
 
-  /// Writes the files, and the manifest once all shares are there. What an earlier run finished is compared, and kept.
-  ///
-  /// - Returns: whether the manifest was written: no other share is missing.
-  /// - Throws: `TargetError`; `ReadError` of a source.
-  package func write(_ work: Work, jobs: Int, _ progress: ByteProgress) throws -> Bool {
-    try makeDirectories(work)
-    let files = try Workers.run(jobs, work.items, progress) { item in
-      let file = item.entry.file()
-      let target = target(item.entry)
-      let checksum =
-        item.exists ? try target.checksum(ifEqual: file, progress) : try target.write(file, progress)
-      guard let checksum else {
-        throw TargetError.inTheWay(path: target.path, why: "holds other bytes than would be written")
-      }
-      return Manifest.File(path: item.entry.path, size: item.size, checksum: checksum)
+  private static func matches(_ path: String, _ pattern: String) -> Bool { fnmatch(pattern, path, 0) == 0 }
+
+  private func item(_ entry: FileTree.Entry) throws(TargetError) -> Item {
+    let file = entry.file()
+    let path = "\(root)/\(entry.path)"
+    var status = stat()
+    let exists = lstat(path, &status) == 0
+    if exists, !status.isRegularFile || Int(status.st_size) != file.count {
+      throw .inTheWay(path: path, why: "is not the \(file.count) bytes that would be written")
     }
-    for directory in directories(of: work.items.map(\.entry)) { try sync(directory) }
-    return try finish(files)
+    let remains = lstat(TargetFile.partialName(of: path), &status) == 0 ? Int(status.st_blocks) * 512 : 0
+    return Item(entry: entry, size: file.count, data: file.dataBytes, exists: exists, remains: remains)
+  }
+
+  /// The root, or where it will be made.
+  private var existingRoot: String {
+    if access(root, F_OK) == 0 { return root }
+    let directory = splitPath(root).directory
+    return directory.isEmpty ? "." : String(directory)
+  }
+
+  /// Nothing may be there that isn't of this checkpoint.
+  private func checkRoot() throws(TargetError) {
+    var status = stat()
+    guard stat(root, &status) == 0 else {
+      let parent = existingRoot
+      guard errno == ENOENT, access(parent, W_OK | X_OK) == 0 else {
+        throw .unwritable(path: root, errno: errno)
+      }
+      return
+    }
+    guard status.isDirectory else { throw .inTheWay(path: root, why: "is not a directory") }
+    guard access(root, W_OK | X_OK) == 0 else { throw .unwritable(path: root, errno: errno) }
+    try check(openRoot())
+  }
+
+  private func openRoot() throws(TargetError) -> OpenDirectory {
+    do { return try OpenDirectory(path: root) } catch { throw TargetError(reading: error) }
+  }
+
+  private func check(_ directory: OpenDirectory) throws(TargetError) {
+    for name in [Manifest.name, ShareLedger.partName(share)] {
+      try ledger(directory).check(name)
+    }
+    let files = tree.entries.flatMap { [$0.path, TargetFile.partialName(of: $0.path)] }
+    let strangers: [TreeFootprint.Stranger]
+    do { strangers = try TreeFootprint(files).strangers(in: directory) } catch {
+      throw TargetError(reading: error)
+    }
+    if let stranger = strangers.first(where: { !ShareLedger.isManifest($0.path) }) {
+      throw .inTheWay(path: "\(root)/\(stranger.path)", why: stranger.why)
+    }
+  }
+
+  private func ledger(_ directory: OpenDirectory) -> ShareLedger {
+    ShareLedger(root: directory, origin: origin, share: share, treeFiles: tree.entries.count)
   }
 
   /// How fast files are written, in bytes per second: up to `sample` bytes of the first ones go to an unnamed file in the
@@ -112,7 +143,7 @@ package struct TreeWriter: Sendable {
       var reader = SequentialReader(item.entry.file())
       while written < sample, let part = try reader.next() {
         guard case .bytes(let bytes) = part else { continue }
-        try TargetFile.write(bytes, to: descriptor, at: written, path: root)
+        if let code = writeAll(bytes, to: descriptor, at: written) { throw TargetError(root, errno: code) }
         written += bytes.count
       }
     }
@@ -123,150 +154,70 @@ package struct TreeWriter: Sendable {
   /// `O_TMPFILE`, which the Glibc module hides.
   private static let unnamed: Int32 = 0o20000000 | O_DIRECTORY
 
-  // MARK: the directory
+  // MARK: writing
 
-  private func path(_ entry: FileTree.Entry) -> String { "\(root)/\(entry.path)" }
-
-  private func target(_ entry: FileTree.Entry) -> TargetFile {
-    TargetFile(path(entry), isExecutable: entry.isExecutable)
-  }
-
-  private static func matches(_ path: String, _ pattern: String) -> Bool { fnmatch(pattern, path, 0) == 0 }
-
-  /// The root, or where it will be made.
-  private var existingRoot: String {
-    if access(root, F_OK) == 0 { return root }
-    let directory = TargetFile.split(root).directory
-    return directory.isEmpty ? "." : String(directory)
-  }
-
-  /// Nothing may be there that isn't of this checkpoint.
-  private func checkRoot() throws(TargetError) {
-    var status = stat()
-    guard stat(root, &status) == 0 else {
-      let parent = existingRoot
-      guard errno == ENOENT, access(parent, W_OK | X_OK) == 0 else {
-        throw .unwritable(path: root, errno: errno)
-      }
-      return
-    }
-    guard status.st_mode & S_IFMT == S_IFDIR else { throw .inTheWay(path: root, why: "is not a directory") }
-    guard access(root, W_OK | X_OK) == 0 else { throw .unwritable(path: root, errno: errno) }
-    for name in [Manifest.name, partName(share)] {
-      if let manifest = try Manifest.read("\(root)/\(name)"), !manifest.origin.agrees(with: origin) {
-        throw .inTheWay(
-          path: "\(root)/\(name)",
-          why:
-            "describes another checkpoint: layout \(manifest.origin.layout), made from \(manifest.origin.source.path)"
-        )
-      }
-    }
-    let files = tree.entries.flatMap { [path($0), target($0).partialPath] }
-    try checkDirectory(root, files: Set(files), directories: Set(directories(of: tree.entries)))
-  }
-
-  private func checkDirectory(_ path: String, files: Set<String>, directories: Set<String>)
-    throws(TargetError)
+  /// Writes the files, and the manifest once all shares are there. What an earlier run finished is compared, and kept.
+  ///
+  /// Who writes all of a tree has a lock on its root for itself; those who write shares have one together.
+  ///
+  /// - Parameter patience: how many seconds to wait for a sign of those who write the other shares.
+  /// - Throws: `TargetError`; `ReadError` of a source.
+  package func write(_ work: Work, jobs: Int, patience: Double = 0, _ progress: ByteProgress) throws
+    -> Outcome
   {
-    for name in try Self.names(in: path) where path != root || !Self.isManifest(name) {
-      let child = "\(path)/\(name)"
-      var status = stat()
-      let isDirectory = stat(child, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
-      guard (isDirectory ? directories : files).contains(child) else {
-        throw .inTheWay(path: child, why: "does not belong to this checkpoint")
+    guard mkdir(root, 0o777) == 0 || errno == EEXIST else { throw TargetError(root, errno: errno) }
+    let directory = try openRoot()
+    let lock = (share == .whole ? LOCK_EX : LOCK_SH) | LOCK_NB
+    // A file system without locks can't tell.
+    if flock(directory.descriptor, lock) != 0 && errno == EWOULDBLOCK { throw TargetError.busy(path: root) }
+    let ledger = ledger(directory)
+    // Another run may have come in between, which had the lock then.
+    try check(directory)
+    let begun = share == .whole ? 0 : try ledger.begin()
+    let files = try Workers.run(jobs, work.items, progress) { try write($0, in: directory, progress) }
+    for path in TreeFootprint(work.items.map(\.entry.path)).directories {
+      try self.directory(path, in: directory).sync()
+    }
+    try directory.sync()
+    if try ledger.finish(files) { return .complete }
+    return .waiting(unseen: ledger.unseen(begun: begun, after: patience))
+  }
+
+  private func write(_ item: Item, in root: OpenDirectory, _ progress: ByteProgress) throws -> Manifest.File {
+    let entry = item.entry
+    let file = entry.file()
+    let (parent, name) = splitPath(entry.path)
+    let directory = try directory(String(parent.dropLast()), in: root)
+    let target = TargetFile(String(name), in: directory, isExecutable: entry.isExecutable)
+    guard item.exists == (directory.status(target.name) != nil) else {
+      throw TargetError.busy(path: target.path)
+    }
+    let checksum =
+      item.exists ? try target.checksum(ifEqual: file, progress) : try target.write(file, progress)
+    guard let checksum else {
+      throw TargetError.inTheWay(path: target.path, why: "holds other bytes than would be written")
+    }
+    return Manifest.File(path: entry.path, size: item.size, checksum: checksum)
+  }
+
+  /// The directory at `path` below the root; made where it isn't there.
+  private func directory(_ path: String, in root: OpenDirectory) throws(TargetError) -> OpenDirectory {
+    var directory = root
+    for component in path.utf8.split(separator: UInt8(ascii: "/")) {
+      let name = String(Substring(component))
+      let place = "\(directory.path)/\(name)"
+      guard mkdirat(directory.descriptor, name, 0o777) == 0 || errno == EEXIST else {
+        throw TargetError(place, errno: errno)
       }
-      if isDirectory { try checkDirectory(child, files: files, directories: directories) }
+      do { directory = try directory.directory(name) } catch { throw TargetError(reading: error) }
     }
+    return directory
   }
+}
 
-  private static func names(in path: String) throws(TargetError) -> [String] {
-    guard let directory = opendir(path) else { throw .unwritable(path: path, errno: errno) }
-    defer { closedir(directory) }
-    var names: [String] = []
-    while let entry = readdir(directory) {
-      let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-        String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-      }
-      if name != "." && name != ".." { names.append(name) }
-    }
-    return names
-  }
-
-  /// The root and all below it that `entries` are in; each comes before what is in it.
-  private func directories(of entries: [FileTree.Entry]) -> [String] {
-    var all: Set<String> = [root]
-    for entry in entries {
-      var parent = root
-      for component in entry.path.split(separator: "/").dropLast() {
-        parent += "/\(component)"
-        all.insert(parent)
-      }
-    }
-    return all.sorted()
-  }
-
-  private func makeDirectories(_ work: Work) throws(TargetError) {
-    for directory in directories(of: work.items.map(\.entry))
-    where mkdir(directory, 0o777) != 0 && errno != EEXIST {
-      throw TargetError(directory, errno: errno)
-    }
-  }
-
-  private func sync(_ directory: String) throws(TargetError) {
-    let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw .unwritable(path: directory, errno: errno) }
-    defer { close(descriptor) }
-    // EINVAL: a file system that has nothing to sync there.
-    if fsync(descriptor) != 0 && errno != EINVAL { throw TargetError(directory, errno: errno) }
-  }
-
-  // MARK: the manifest
-
-  private static let partPrefix = ".zerofs-manifest."
-
-  private static func isManifest(_ name: String) -> Bool {
-    name == Manifest.name || name.hasPrefix(partPrefix)
-  }
-
-  private func partName(_ share: Share) -> String { "\(Self.partPrefix)\(share.rank)-of-\(share.world).json" }
-
-  /// Each share leaves its part; who finds all of them joins them. Several may, to the same end.
-  private func finish(_ files: [Manifest.File]) throws -> Bool {
-    if share.world == 1 {
-      try write(Manifest(origin: origin, files: try joined(files)), Manifest.name)
-      // Of killed runs that shared the work in another way.
-      for name in try Self.names(in: root) where name.hasPrefix(Self.partPrefix) { unlink("\(root)/\(name)") }
-      return true
-    }
-    try write(Manifest(origin: origin, files: files), partName(share))
-    var all: [Manifest.File] = []
-    let parts = try (0..<share.world).map { partName(try Share(rank: $0, world: share.world)) }
-    for part in parts {
-      guard let manifest = try Manifest.read("\(root)/\(part)") else {
-        // Another process may have joined them just now.
-        return access("\(root)/\(Manifest.name)", F_OK) == 0
-      }
-      guard manifest.origin.agrees(with: origin) else {
-        throw TargetError.inTheWay(path: "\(root)/\(part)", why: "describes another checkpoint")
-      }
-      all += manifest.files
-    }
-    try write(Manifest(origin: origin, files: try joined(all)), Manifest.name)
-    for part in parts { unlink("\(root)/\(part)") }
-    return true
-  }
-
-  /// With the files that the manifest names already: other `--files` were written before.
-  private func joined(_ files: [Manifest.File]) throws -> [Manifest.File] {
-    let own = Set(files.map(\.path))
-    let others = try Manifest.read("\(root)/\(Manifest.name)")?.files ?? []
-    return files + others.filter { !own.contains($0.path) }
-  }
-
-  private func write(_ manifest: Manifest, _ name: String) throws {
-    // Several shares may join theirs at once: each under a name of its own.
-    let target = TargetFile("\(root)/\(name)", partialName: partName(share))
-    _ = try target.write(manifest.file, ByteProgress(totalBytes: manifest.file.count))
-    try sync(root)
-  }
+/// What is free for users without privileges, in bytes; `nil` for a file system that can't say: it has no blocks at all.
+func freeBytes(_ path: String) -> Int? {
+  var space = statvfs()
+  guard statvfs(path, &space) == 0, space.f_blocks > 0 else { return nil }
+  return Int(space.f_bavail) * Int(space.f_frsize)
 }

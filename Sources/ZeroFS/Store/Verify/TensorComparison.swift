@@ -1,21 +1,6 @@
 import Bytes
 import Torch
 
-/// What is wrong with a file of a tree.
-package struct Finding: Sendable, CustomStringConvertible {
-  /// Relative to the tree.
-  package let path: String
-  /// A Python path, such as `module.weight`; `nil` where it isn't about a tensor.
-  package let tensor: String?
-  package let what: String
-
-  init(_ path: String, tensor: String? = nil, _ what: String) {
-    (self.path, self.tensor, self.what) = (path, tensor, what)
-  }
-
-  package var description: String { "\(path): \(tensor.map { "\($0): " } ?? "")\(what)" }
-}
-
 /// The weights in a file of a checkpoint, next to those in one that should hold the same.
 struct TensorComparison {
   private(set) var agreeing = 0
@@ -28,14 +13,14 @@ struct TensorComparison {
   ///
   /// - Parameter padding: whether zeros behind the model's elements are compared, too. MDS leaves padded rows of the vocabulary
   ///   as it initialised them.
-  /// - Throws: `ReadError` where the model can't be read.
+  /// - Throws: `ReadError` where the model can't be read; `TorchFileError` for a file that zerofs makes and can't read again.
   init(_ expected: VirtualFile, _ actual: SourceFile, path: String, padding: Bool) throws {
     self.path = path
     let source = VirtualFileSource(expected, name: path)
     let wanted: TorchFile
-    do { wanted = try TorchFile(source, size: expected.count) } catch {
+    do throws(TorchFileError) { wanted = try TorchFile(source, size: expected.count) } catch {
       if case .unreadable(let error) = error { throw error }
-      preconditionFailure("zerofs can't read the file that it makes: \(error)")
+      throw error
     }
     let found: [String: PickleTensor]
     do {
@@ -70,62 +55,6 @@ struct TensorComparison {
       VirtualFile(expected.extents), VirtualFile(actual.extents), in: ranges,
       elementBytes: expected.dtype.size
     ).text(shape: expected.shape)
-  }
-}
-
-/// Elements in which two equally long runs of bytes differ.
-struct ElementDifferences {
-  private(set) var count = 0
-  private(set) var first: (index: Int, expected: [UInt8], actual: [UInt8])?
-  let total: Int
-
-  private static let windowCount = 1 << 20
-
-  /// - Parameters:
-  ///   - ranges: the bytes that count; `nil` for all.
-  ///   - firstElement: what the runs start with, of a tensor.
-  /// - Throws: `ReadError` of either.
-  init(
-    _ expected: VirtualFile, _ actual: VirtualFile, in ranges: [Range<Int>]? = nil, elementBytes: Int,
-    firstElement: Int = 0
-  ) throws(ReadError) {
-    precondition(expected.count == actual.count && Self.windowCount.isMultiple(of: elementBytes))
-    let ranges = ranges ?? [0..<expected.count]
-    total = ranges.reduce(0) { $0 + $1.count } / elementBytes
-    for range in ranges {
-      for start in stride(from: range.lowerBound, to: range.upperBound, by: Self.windowCount) {
-        let window = start..<min(start + Self.windowCount, range.upperBound)
-        let (wanted, found) = (try expected.bytes(window), try actual.bytes(window))
-        if wanted == found { continue }
-        for offset in stride(from: 0, to: window.count, by: elementBytes) {
-          let element = offset..<(offset + elementBytes)
-          if wanted[element] == found[element] { continue }
-          count += 1
-          if first == nil {
-            first = (
-              firstElement + (start + offset) / elementBytes, Array(wanted[element]), Array(found[element])
-            )
-          }
-        }
-      }
-    }
-  }
-
-  /// `nil` where nothing differs.
-  func text(shape: [Int]) -> String? {
-    guard let first else { return nil }
-    var index: [Int] = []
-    var rest = first.index
-    for size in shape.reversed() {
-      index.insert(rest % size, at: 0)
-      rest /= size
-    }
-    func hexadecimal(_ bytes: [UInt8]) -> String {
-      "0x" + bytes.reversed().map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
-    }
-    return
-      "\(count) of \(total) elements differ\(count == 1 ? "s" : ""), \(count == 1 ? "" : "first ")\(index): "
-      + "\(hexadecimal(first.actual)) instead of \(hexadecimal(first.expected))"
   }
 }
 

@@ -23,6 +23,35 @@ package struct TreeVerifier: Sendable {
 
   package init(_ root: String) { self.root = root }
 
+  private enum Opened {
+    case success(SourceFile)
+    case failure(Finding)
+  }
+
+  private func open(_ path: String) -> Opened {
+    let place = "\(root)/\(path)"
+    var status = stat()
+    guard stat(place, &status) == 0 else {
+      let code = errno
+      let isThere = lstat(place, &status) == 0
+      let what = isThere ? "can't be opened" : "is missing"
+      return .failure(Finding(path, "\(what) (\(errnoMessage(code)))"))
+    }
+    guard status.isRegularFile else { return .failure(Finding(path, "is not a file but \(status.kind)")) }
+    do { return .success(try SourceFile(path: place)) } catch {
+      return .failure(Finding(path, "can't be opened (\(error.reason))"))
+    }
+  }
+
+  /// What is in the tree, and is neither one of `files` nor the manifest. A link is no file.
+  ///
+  /// - Parameter files: relative to the root.
+  /// - Throws: `ReadError` where a directory can't be listed.
+  package func strangers(to files: some Sequence<String>) throws -> [Finding] {
+    let footprint = TreeFootprint(Array(files) + [Manifest.name])
+    return try footprint.strangers(in: OpenDirectory(path: root)).map { Finding($0.path, $0.why) }
+  }
+
   // MARK: against the model
 
   /// Compares every file of `tree`.
@@ -49,8 +78,10 @@ package struct TreeVerifier: Sendable {
     var report = Report(files: 1)
     let expected = entry.file()
     let actual: SourceFile
-    do throws(ReadError) { actual = try SourceFile(path: "\(root)/\(entry.path)") } catch {
-      report.findings.append(Finding(entry.path, "is missing (\(error.reason))"))
+    switch open(entry.path) {
+    case .success(let file): actual = file
+    case .failure(let finding):
+      report.findings.append(finding)
       return report
     }
     var difference: String?
@@ -108,8 +139,9 @@ package struct TreeVerifier: Sendable {
     let entries = Dictionary(uniqueKeysWithValues: (tree?.entries ?? []).map { ($0.path, $0) })
     let findings = try Workers.run(jobs, manifest.files, progress) { file -> [Finding] in
       let actual: SourceFile
-      do throws(ReadError) { actual = try SourceFile(path: "\(root)/\(file.path)") } catch {
-        return [Finding(file.path, "is missing (\(error.reason))")]
+      switch open(file.path) {
+      case .success(let file): actual = file
+      case .failure(let finding): return [finding]
       }
       guard actual.size == file.size else {
         return [Finding(file.path, "has \(actual.size) bytes instead of \(file.size)")]
@@ -129,18 +161,21 @@ package struct TreeVerifier: Sendable {
       return findings.isEmpty ? [damaged] : findings
     }
     guard let file = try? TorchFile(actual) else { return [damaged] }
-    var findings: [Finding] = []
-    for record in file.records {
+    let bad = try file.records.filter { record in
       let silent = ByteProgress(totalBytes: record.bytes.count)
-      if try checksum(actual, record.bytes, silent).value == record.crc { continue }
-      let tensors = file.value.tensors.filter { tensor in
-        tensor.extents.contains { $0.runs.contains { record.bytes.contains($0.offset) } }
+      return try checksum(actual, record.bytes, silent).value != record.crc
+    }
+    var tensors: [Int: [String]] = [:]
+    for tensor in file.value.tensors {
+      guard let run = tensor.extents.lazy.flatMap(\.runs).first else { continue }
+      if let index = bad.firstIndex(where: { $0.bytes.contains(run.offset) }) {
+        tensors[index, default: []].append(tensor.path)
       }
-      findings += (tensors.isEmpty ? [nil] : tensors.map(\.path)).map {
-        Finding(
-          path, tensor: $0,
-          "is damaged: record \(record.name) has another checksum. --against HF_DIR finds the elements")
-      }
+    }
+    let findings = bad.enumerated().map { index, record in
+      Finding(
+        path, tensor: Finding.some(tensors[index] ?? []),
+        "is damaged: record \(record.name) has another checksum. --against HF_DIR finds the elements")
     }
     return findings.isEmpty ? [damaged] : findings
   }
