@@ -44,7 +44,7 @@ class HeadNorm(torch.nn.Module):
         self.weight, self.eps, self.norm = new_weight(size, norm, dtype), eps, norm
 
     def forward(self, x):
-        from megatron.core.tensor_parallel import copy_to_tensor_model_parallel_region
+        from megatron.core.tensor_parallel.mappings import copy_to_tensor_model_parallel_region
         return product(unit(x, self.eps), copy_to_tensor_model_parallel_region(self.weight), x, self.norm)
 
 
@@ -66,7 +66,7 @@ class WidthNorm(torch.nn.Module):
 
 def mean_over_ranks(y):
     from megatron.core.parallel_state import get_tensor_model_parallel_world_size
-    from megatron.core.tensor_parallel import (
+    from megatron.core.tensor_parallel.mappings import (
         copy_to_tensor_model_parallel_region, reduce_from_tensor_model_parallel_region)
     squares = y.pow(2).sum(-1, keepdim=True)      # reduced in place: nothing of the graph may need it
     total = copy_to_tensor_model_parallel_region(reduce_from_tensor_model_parallel_region(squares.clone()))
