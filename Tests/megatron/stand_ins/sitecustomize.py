@@ -29,4 +29,5 @@ logging.basicConfig(stream=sys.stdout, format="%(message)s")
 
 # ezpz does this from MPI.
 if "PMI_RANK" in os.environ:
-    os.environ.update(RANK=os.environ["PMI_RANK"], LOCAL_RANK=os.environ["PMI_RANK"], WORLD_SIZE=os.environ["PMI_SIZE"])
+    rank, size = os.environ["PMI_RANK"], os.environ["PMI_SIZE"]
+    os.environ.update(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=size, LOCAL_SIZE=size)
