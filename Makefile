@@ -25,10 +25,6 @@ define install
 	else echo "already there:" $(1); fi
 endef
 
-MEGATRON_DEEPSPEED ?=
-OTHER_MEGATRON_DEEPSPEED ?=
-export SHARED MEGATRON_DEEPSPEED OTHER_MEGATRON_DEEPSPEED
-
 .PHONY: help build demo test megatron check bench clean build-packages python-packages
 
 help: ## what the verbs do
@@ -54,7 +50,8 @@ megatron: .venv/.stamp ## MEGATRON_DEEPSPEED=CHECKOUT [OTHER_…=]: the extensio
 	@test -n "$(MEGATRON_DEEPSPEED)" || { echo "make megatron MEGATRON_DEEPSPEED=CHECKOUT: a checkout of" \
 	  "argonne-lcf/Megatron-DeepSpeed, or of deepspeedai's before FPDT (6acc370)"; exit 2; }
 	$(call say,"Real Megatron-DeepSpeed extended by zerofs_megatron against transformers")
-	$(PYTHON) -m pytest Tests/megatron
+	SHARED=$(SHARED) MEGATRON_DEEPSPEED=$(MEGATRON_DEEPSPEED) \
+	  OTHER_MEGATRON_DEEPSPEED=$(OTHER_MEGATRON_DEEPSPEED) $(PYTHON) -m pytest Tests/megatron
 
 check: ## formatting, as .swift-format says
 	$(call say,"Checking format")

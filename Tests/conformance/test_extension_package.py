@@ -165,7 +165,7 @@ def python(*arguments: object, **environment: object) -> subprocess.CompletedPro
                           env=env | {k: str(v) for k, v in environment.items()})
 
 
-@pytest.mark.parametrize("how", ["module", "folder", "environment"])
+@pytest.mark.parametrize("how", ["module", "folder", "environment", "deepspeed"])
 def test_launcher_runs_a_script_as_python_does(how: str, script: Path, tmp_path: Path) -> None:
     more = ["--spec", "of the script", "-x", "--", "--num-layers=2"]
     spec = tmp_path / "spec.json"
@@ -173,8 +173,11 @@ def test_launcher_runs_a_script_as_python_does(how: str, script: Path, tmp_path:
         done = python("-m", "zerofs_megatron", "--spec", spec, script, *more, PYTHONPATH=PACKAGE)
     elif how == "folder":
         done = python(PACKAGE / "zerofs_megatron", "--spec", spec, script, *more)
-    else:
+    elif how == "environment":
         done = python("-m", "zerofs_megatron", script, *more, PYTHONPATH=PACKAGE, ZEROFS_MEGATRON_SPEC=spec)
+    else:      # what DeepSpeed's launcher makes of `deepspeed --module zerofs_megatron SCRIPT …`
+        done = python("-m", "zerofs_megatron", "--local_rank=0", script, *more, PYTHONPATH=PACKAGE, ZEROFS_MEGATRON_SPEC=spec)
+        more = ["--local_rank=0", *more]
     assert done.returncode == 7, done.stderr
     assert json.loads(done.stdout) == {"argv": [str(script), *more], "path": str(script.parent), "beside": "found",
                                        "main": "of __main__", "spawned": ["of __main__"]}

@@ -37,7 +37,8 @@ def adjust(layer, index, cap, window, scale):
     """One layer's attention; modules() also finds it within DeepSpeed's DistributedAttention."""
     from megatron.model.fused_softmax import FusedScaleMaskSoftmax
     from megatron.model.transformer import CoreAttention, FlashSelfAttention
-    size = window["size"] if window and index in window.get("layers", [index]) else None
+    inside = window and (window.get("layers") is None or index in window["layers"])
+    size = window["size"] if inside else None
     for module in layer.self_attention.modules():
         if isinstance(module, CoreAttention) and scale:
             module.norm_factor = (module.layer_number if module.apply_query_key_layer_scaling else 1) / scale

@@ -39,8 +39,22 @@ def name_of(function):
     return f"{function.__module__}.{function.__qualname__}"
 
 
-def is_known(function):
-    return not inspect.isfunction(function) or digest(function) in KNOWN.get(name_of(function), ())
+def is_known(thing):
+    """Classes are derived from, not rewritten: whoever builds one is checked instead."""
+    if inspect.isclass(thing):
+        return True
+    try:
+        return digest(thing) in KNOWN.get(name_of(thing), ())
+    except (OSError, TypeError, AttributeError):      # no Python, or no source
+        return False
+
+
+def place_of(thing):
+    try:
+        line = inspect.getsourcelines(thing)[1]
+        return f"{name_of(thing)} ({inspect.getsourcefile(thing)}, line {line})"
+    except (OSError, TypeError, AttributeError):
+        return f"{thing!r} (its source isn't there)"
 
 
 def install(changes):
@@ -49,10 +63,9 @@ def install(changes):
     missing = [f"{owner.__name__}.{name}" for owner, name, _ in changes if not hasattr(owner, name)]
     strange = [getattr(owner, name) for owner, name, _ in changes if hasattr(owner, name) and not is_known(getattr(owner, name))]
     if missing or strange:
-        where = [f"{name_of(f)} ({inspect.getsourcefile(f)}, line {f.__code__.co_firstlineno})" for f in strange]
         raise ExtensionError(
             "this Megatron-DeepSpeed isn't one that the extension knows. Another form of: "
-            + "; ".join(dict.fromkeys(where + missing))
+            + "; ".join(dict.fromkeys([*map(place_of, strange), *missing]))
             + ". Known are argonne-lcf and deepspeedai; take these functions from there, or see zerofs_megatron/known.py")
     for owner, name, make in changes:
         if make is not None:

@@ -10,10 +10,13 @@ from zerofs_megatron.spec import Spec, differences
 AFTER = "megatron.initialize"      # its import brings in all that is replaced, and it is where a run begins
 
 active = None      # the Spec by which this process is extended
+waiting = None     # for MDS's import
 
 
 def extend(spec=None):
-    """Extends MDS by a spec: a dict, a file's path, or None for the one beside the package."""
+    """Extends MDS by a spec: a dict, a file's path, or None for the one beside the package, unless one was given before."""
+    if spec is None and (active or waiting):
+        return
     spec = spec if isinstance(spec, Spec) else Spec.of(spec) if isinstance(spec, dict) else Spec.read(spec)
     if AFTER in sys.modules:
         extend_now(spec)
@@ -22,7 +25,12 @@ def extend(spec=None):
 
 
 def extend_when_imported(spec=None):
-    sys.meta_path.insert(0, Waiting(AFTER, lambda: extend_now(spec or Spec.read())))
+    """By a spec, or by the one beside the package, read no sooner. The last call counts."""
+    global waiting
+    if waiting is None:
+        waiting = Waiting()
+        sys.meta_path.insert(0, waiting)
+    waiting.spec = spec
 
 
 def extend_now(spec):
@@ -56,17 +64,16 @@ def complain_if_unused():
 
 
 class Waiting(importlib.abc.MetaPathFinder):
-    """Calls `then` once, behind the import of a module."""
-    def __init__(self, name, then):
-        self.name, self.then = name, then
+    """Extends MDS right behind the import of AFTER."""
+    spec = None
 
     def find_spec(self, name, path=None, target=None):
-        if name != self.name or self not in sys.meta_path:
+        if name != AFTER:
             return None
         sys.meta_path.remove(self)
         found = importlib.util.find_spec(name)
         if found is not None:
-            found.loader = Followed(found.loader, self.then)
+            found.loader = Followed(found.loader, lambda: extend_now(self.spec or Spec.read()))
         return found
 
 

@@ -15,6 +15,7 @@ def options(argv):
         description="Run a training script of Megatron-DeepSpeed, extended by what the model needs.")
     parser.add_argument("--spec", metavar="FILE", help="what the model needs; default: $ZEROFS_MEGATRON_SPEC, "
                         "else extension.json beside the package")
+    parser.add_argument("--local_rank", "--local-rank", help=argparse.SUPPRESS)      # DeepSpeed's launcher puts it here
     parser.add_argument("script", help="the training script: pretrain_gpt.py, pretrain_gpt_alcf.py, …")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="its own arguments, untouched")
     return parser.parse_args(argv)
@@ -24,7 +25,8 @@ def main(argv):
     given = options(argv)
     try:
         extending.extend(Spec.read(given.spec))
-        run(given.script, given.arguments)
+        local_rank = [f"--local_rank={given.local_rank}"] if given.local_rank is not None else []
+        run(given.script, local_rank + given.arguments)
     except ExtensionError as error:      # a message for people: no traceback
         print(f"zerofs_megatron: {error}", file=sys.stderr, flush=True)
         sys.exit(error.exit_status)

@@ -13,8 +13,8 @@ from zerofs_megatron.spec import kind_of
 
 def changes(spec):
     rope, local, nope = spec.get("rope"), spec.get("rope_local"), spec.get("nope_layers")
-    if rope or local:
-        yield from frequencies_by(rope or {})
+    if rope:
+        yield from frequencies_by(rope)
     if local or attention_factor(rope or {}) != 1:
         yield from rotation_by(attention_factor(rope or {}), uncached=bool(local))
     if local or nope:
