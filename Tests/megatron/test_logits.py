@@ -43,6 +43,18 @@ def test_lengths_around_the_original_one(length: int, checkout: Path, tmp_path: 
     assert_exact(families.run(checkout, tmp_path, cases, "--seq", length, "--nosave"), f"length {length}", measured)
 
 
+def test_flash_attention_2_gets_window_cap_and_scale(checkout: Path, tmp_path: Path) -> None:
+    """In bf16, which it needs: as near to transformers as MDS's own attention is, and far without the key."""
+    cases, options = ["x_mistral_window", "x_gemma2", "x_gemma3"], ["--dtype", "bf16", "--nosave"]
+    flash = [*options, "--flash", "--extra=--use-flash-attn-v2"]
+    plain = families.run(checkout, tmp_path, cases, *options)
+    fast = families.run(checkout, tmp_path, cases, *flash)
+    assert all(fast[c].difference < 2 * plain[c].difference for c in cases), (plain, fast)
+    for key, case in (("window", "x_mistral_window"), ("attention_softcap", "x_gemma2"), ("attention_scale", "x_gemma2")):
+        without = families.run(checkout, tmp_path, [case], "--without", key, *flash)[case]
+        assert without.difference > 2 * plain[case].difference, (key, without)
+
+
 # fp32_product, the one thing that olmo's norms ask for, is about where bf16 rounds: none in fp32.
 KEYS = {key: [case for case in SERVED if key in CASES[case]["extension"] and (key, case) not in (("norm", "x_olmo2"), ("norm", "x_olmo3"))]
         for key in sorted({key for case in SERVED for key in CASES[case]["extension"]})}

@@ -17,7 +17,7 @@ def compare(facts, args):
     for name, fact in facts.items():
         given = getattr(args, name.lstrip("-").replace("-", "_"), MISSING)
         if not same(given, fact["value"]):
-            wrong.append((name, shown(given), shown(fact["value"]), f"{KINDS[fact['kind']]}: {fact['otherwise']}"))
+            wrong.append((name, str(given), str(fact["value"]), f"{KINDS[fact['kind']]}: {fact['otherwise']}"))
     if not wrong:
         return
     if args.rank != 0:      # one table is enough
@@ -38,10 +38,6 @@ def same(given, value):
 
 def fp32(number):
     return number if isinstance(number, int) and abs(number) > 1 << 24 else struct.pack("f", number)
-
-
-def shown(value):
-    return str(value)
 
 
 def table(rows):
