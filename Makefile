@@ -25,7 +25,7 @@ define install
 	else echo "already there:" $(1); fi
 endef
 
-.PHONY: help build demo test check tsan asan bench clean build-packages python-packages
+.PHONY: help build demo test check megatron tsan asan bench clean build-packages python-packages
 
 help: ## what the verbs do
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -45,6 +45,13 @@ test: build .venv/.stamp check ## everything that CI runs
 	swift test
 	$(call say,"Conformance: the mount against real torch and DeepSpeed")
 	ZEROFS=$(ZEROFS) SHARED=$(SHARED) $(PYTHON) -m pytest $(CONFORMANCE)
+
+megatron: .venv/.stamp ## MEGATRON_DEEPSPEED=CHECKOUT [OTHER_…=]: the extension in real Megatron-DeepSpeed
+	@test -n "$(MEGATRON_DEEPSPEED)" || { echo "make megatron MEGATRON_DEEPSPEED=CHECKOUT: a checkout of" \
+	  "argonne-lcf/Megatron-DeepSpeed, or of deepspeedai's before FPDT (6acc370)"; exit 2; }
+	$(call say,"Real Megatron-DeepSpeed extended by zerofs_megatron against transformers")
+	SHARED=$(SHARED) MEGATRON_DEEPSPEED=$(MEGATRON_DEEPSPEED) \
+	  OTHER_MEGATRON_DEEPSPEED=$(OTHER_MEGATRON_DEEPSPEED) $(PYTHON) -m pytest Tests/megatron
 
 check: ## formatting, as .swift-format says
 	$(call say,"Checking format")

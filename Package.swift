@@ -26,6 +26,9 @@ let package = Package(
     .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
     .systemLibrary(name: "CIsal", pkgConfig: "libisal", providers: [.apt(["libisal-dev"])]),
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    // The Python package that extends Megatron-DeepSpeed, embedded file by file.
+    .target(
+      name: "MegatronExtension", path: "Sources/MegatronExtension", exclude: ["zerofs_megatron"]),
 
     // Lazy tensors, extents, and the bytes of their windows.
     layer("Bytes", ["CIsal", "CZlib"]),
@@ -50,7 +53,9 @@ let package = Package(
 
     .testTarget(
       name: "ZeroFSTests",
-      dependencies: ["Bytes", "Torch", "HuggingFace", "Run", "Checkpoints", "Mount", "Store", "CZlib"],
+      dependencies: [
+        "Bytes", "Torch", "HuggingFace", "Run", "Checkpoints", "Mount", "Store", "MegatronExtension", "CZlib",
+      ],
       swiftSettings: strict),
     // Mounts a synthetic tree in a process of its own, through the same calls as `zerofs mount`.
     .executableTarget(

@@ -1,0 +1,33 @@
+"""What MDS's training scripts import and this machine may lack, so that real, unedited scripts run on CPU.
+
+Python imports this at its start where PYTHONPATH names the folder. bin/make stands in for the build of C++ helpers.
+"""
+import logging
+import os
+import sys
+import types
+
+
+def stand_in(name: str, **attributes: object) -> types.ModuleType:
+    module = sys.modules[name] = types.ModuleType(name)
+    module.__dict__.update(attributes)
+    return module
+
+
+def build_sample_idx(sizes, doc_idx, seq_length, num_epochs, tokens_per_epoch, *_):
+    from megatron.data.gpt_dataset import _build_sample_idx      # MDS's own, in Python
+    return _build_sample_idx(sizes, doc_idx, seq_length, num_epochs, tokens_per_epoch)
+
+
+stand_in("megatron.model.vision.knn_monitor", compute_feature_bank=None)      # needs torchvision
+stand_in("megatron.data.helpers", build_sample_idx=build_sample_idx)          # C++
+stand_in("deepspeed.compression.compress", init_compression=None, redundancy_clean=None)      # gone from DeepSpeed 0.19
+world = types.SimpleNamespace(Barrier=lambda: None)
+stand_in("mpi4py", MPI=stand_in("mpi4py.MPI", COMM_WORLD=world))
+
+logging.basicConfig(stream=sys.stdout, format="%(message)s")
+
+# ezpz does this from MPI.
+if "PMI_RANK" in os.environ:
+    rank, size = os.environ["PMI_RANK"], os.environ["PMI_SIZE"]
+    os.environ.update(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=size, LOCAL_SIZE=size)

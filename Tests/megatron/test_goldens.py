@@ -1,0 +1,34 @@
+"""The trees of golden/extension, saved by the prototype, load: every parameter, every master, the loss."""
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import families
+from conftest import CUTTABLE, SERVED
+from training import SHARED
+
+TREES = SHARED / "golden/extension/trees"
+LAYOUTS = {
+    "nopipe-dp2-z2": (SERVED, ["--dp", 2, "--zero", 2]),
+    "pipe-tp2pp2-z1": (CUTTABLE, ["--pipe", "--tp", 2, "--pp", 2]),
+    "pipe-pp2-z1": ([case for case in SERVED if case not in CUTTABLE], ["--pipe", "--pp", 2]),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_golden_trees_load(layout: str, checkout: Path, tmp_path: Path, measured) -> None:
+    cases, options = LAYOUTS[layout]
+    for case in cases:
+        shutil.copytree(TREES / f"{case}-{layout}", tmp_path / "loaded" / case)
+    results = families.run(checkout, tmp_path, cases, *options, "--dtype", "bf16", "--full", "--load", tmp_path / "loaded/{case}")
+    wrong = {}
+    for case, r in results.items():
+        golden = json.loads((TREES / f"{case}-{layout}.save.json").read_text())["ranks"]
+        same = len(r.ranks) == len(golden) and all(
+            a["digest"] == b["digest"] and a.get("loss") == b.get("loss") for a, b in zip(r.ranks, golden))
+        measured(case.removeprefix("x_"), f"golden {layout[:4]}", "same" if same else "differs")
+        if not same:
+            wrong[case] = r.said
+    assert not wrong, wrong
