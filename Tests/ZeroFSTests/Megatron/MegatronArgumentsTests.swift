@@ -220,7 +220,7 @@ struct MegatronArgumentsTests {
       (
         "LR=$BASE; run --lr ${LR} \\\n $EXTRA",
         .unresolved([
-          .init(flag: "--lr", written: "$BASE", line: 1), .init(flag: "a word", written: "$EXTRA", line: 1),
+          .init(flag: "--lr", written: "$BASE", line: 1), .init(flag: "a word", written: "$EXTRA", line: 2),
         ])
       ),
       ("--batch-size 4", .removed(flag: "--batch-size", instead: "--micro-batch-size")),

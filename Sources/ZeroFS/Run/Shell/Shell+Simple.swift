@@ -8,6 +8,11 @@ extension Shell {
   private static let elsewhere: Set<String> = [
     "ssh", "pdsh", "clush", "docker", "podman", "kubectl", "qsub", "parallel", "xargs",
   ]
+  /// Programs that start the script among their words.
+  private static let launchers: Set<String> = [
+    "srun", "sbatch", "qsub", "mpiexec", "mpirun", "aprun", "jsrun", "nice", "timeout", "numactl",
+    "singularity", "apptainer",
+  ]
   static let maxWords = 200_000
 
   mutating func simple(_ assignments: [ShellAssignment], _ items: [ShellItem], _ line: Int) throws(ShellError)
@@ -108,6 +113,7 @@ extension Shell {
     } else if let place = words.firstIndex(where: {
       $0.hasSuffix(".sh") || $0.hasSuffix(".bash") || $0.hasSuffix(".slurm")
     }),
+      place == 0 || Self.launchers.contains(Self.base(words[0])),
       !words.contains(where: { $0.hasSuffix(".py") }), let text = try contents(words[place], line)
     {
       let isElsewhere = words[..<place].contains { Self.elsewhere.contains(Self.base($0)) }
