@@ -117,7 +117,7 @@ extension SafetensorsHeader {
     var hasMetadata = false
     try reader.object { name, reader throws(JSONError) in
       if name != "__metadata__" {
-        do { return entries.append(try entry(name, &reader)) } catch {
+        do throws(JSONError) { return entries.append(try entry(name, &reader)) } catch {
           throw JSONError(offset: error.offset, what: "\(error.what) in \(JSON.excerpt(name))")
         }
       }
@@ -136,16 +136,15 @@ extension SafetensorsHeader {
     var offsets: [Int]?
     let missing = reader.error("an entry without dtype, shape or data_offsets")
     try reader.object { member, reader throws(JSONError) in
-      let second = reader.error("a second \(JSON.excerpt(member)) of one tensor")
       switch member {
       case "dtype":
-        guard dtype == nil else { throw second }
+        guard dtype == nil else { throw reader.error("a second dtype") }
         dtype = try reader.string()
       case "shape":
-        guard shape == nil else { throw second }
+        guard shape == nil else { throw reader.error("a second shape") }
         shape = try reader.counts()
       case "data_offsets":
-        guard offsets == nil else { throw second }
+        guard offsets == nil else { throw reader.error("a second data_offsets") }
         let wrongCount = reader.error("a list of data_offsets that aren't two")
         offsets = try reader.counts()
         guard offsets?.count == 2 else { throw wrongCount }
