@@ -32,11 +32,11 @@ package struct SafetensorsHeader: Sendable {
         .malformedSafetensors(path: file.path, why: "\(JSON.excerpt(entry.name)) \(why)")
       }
       let size = try entry.size(malformed)
-      guard entry.begin == end else { throw malformed("starts at byte \(entry.begin), not at \(end)") }
       guard entry.end >= entry.begin && size == entry.end - entry.begin else {
         throw malformed(
           "is \(entry.dtype) \(entry.shape), \(size) bytes, but has data_offsets \([entry.begin, entry.end])")
       }
+      guard entry.begin == end else { throw malformed("starts at byte \(entry.begin), not at \(end)") }
       guard entry.end <= Int.max - dataStart else { throw malformed("ends at byte \(entry.end)") }
       end = entry.end
       let tensor = Tensor(dtype: entry.dtype, shape: entry.shape, offset: dataStart + entry.begin)
@@ -116,7 +116,11 @@ extension SafetensorsHeader {
     var entries: [Entry] = []
     var hasMetadata = false
     try reader.object { name, reader throws(JSONError) in
-      if name != "__metadata__" { return entries.append(try entry(name, &reader)) }
+      if name != "__metadata__" {
+        do throws(JSONError) { return entries.append(try entry(name, &reader)) } catch {
+          throw JSONError(offset: error.offset, what: "\(error.what) in \(JSON.excerpt(name))")
+        }
+      }
       if hasMetadata { throw reader.error("a second __metadata__") }
       hasMetadata = true
       if !reader.takesNull() { try reader.object { _, reader throws(JSONError) in _ = try reader.string() } }
@@ -132,16 +136,15 @@ extension SafetensorsHeader {
     var offsets: [Int]?
     let missing = reader.error("an entry without dtype, shape or data_offsets")
     try reader.object { member, reader throws(JSONError) in
-      let second = reader.error("a second \(JSON.excerpt(member)) of one tensor")
       switch member {
       case "dtype":
-        guard dtype == nil else { throw second }
+        guard dtype == nil else { throw reader.error("a second dtype") }
         dtype = try reader.string()
       case "shape":
-        guard shape == nil else { throw second }
+        guard shape == nil else { throw reader.error("a second shape") }
         shape = try reader.counts()
       case "data_offsets":
-        guard offsets == nil else { throw second }
+        guard offsets == nil else { throw reader.error("a second data_offsets") }
         let wrongCount = reader.error("a list of data_offsets that aren't two")
         offsets = try reader.counts()
         guard offsets?.count == 2 else { throw wrongCount }

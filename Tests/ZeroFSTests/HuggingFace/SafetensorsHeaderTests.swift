@@ -26,7 +26,7 @@ import Testing
       ("no { at byte 0", safetensors(header: "[]")),
       ("no {, and the text ends at byte 5", safetensors(header: "{\"a\":")),
       (
-        "without dtype, shape or data_offsets at byte 5",
+        "without dtype, shape or data_offsets in a at byte 5",
         safetensors(header: #"{"a":{"shape":[1],"data_offsets":[0,4]}}"#)
       ),
       (
@@ -38,7 +38,7 @@ import Testing
       ),
       ("no count", safetensors(header: #"{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}"#)),
       (
-        "is F32 [2], 8 bytes, but has 4",
+        "is F32 [2], 8 bytes, but has data_offsets [0, 4]",
         safetensors(header: #"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}"#)
       ),
       (

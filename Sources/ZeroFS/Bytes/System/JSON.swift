@@ -106,6 +106,8 @@ package struct JSONError: Failure, Equatable {
   package let offset: Int
   package let what: String
 
+  package init(offset: Int, what: String) { (self.offset, self.what) = (offset, what) }
+
   package var exitStatus: ExitStatus { .source }
   package var description: String { "\(what) at byte \(offset)" }
 }
