@@ -70,6 +70,12 @@ struct LayoutOptions: ParsableArguments {
       "What padded vocabulary rows hold: zero or mean. (default: zero)", valueName: "filling"))
   var vocabPadding: PaddedVocabulary.Filling?
 
+  @Option(
+    help: ArgumentHelp(
+      "The run's tokenizer, where it has more tokens than the model has rows: their rows are filled as --vocab-padding says.",
+      valueName: "dir"))
+  var tokenizer: String?
+
   @Flag(help: "Serve a tied model untied: its output layer starts as a copy of the embedding.")
   var untieEmbeddingsAndOutputWeights = false
 
@@ -157,6 +163,7 @@ struct CheckpointFlags: ParsableArguments {
     options.noPipelineParallel = layout.noPipelineParallel ? true : nil
     options.makeVocabSizeDivisibleBy = layout.makeVocabSizeDivisibleBy
     options.vocabPadding = layout.vocabPadding
+    options.tokens = try layout.tokenizer.map { try TokenizerFiles(directory: $0).tokens }
     options.untieEmbeddingsAndOutputWeights = layout.untieEmbeddingsAndOutputWeights ? true : nil
     options.iteration = layout.iteration
     options.trainArguments = try run.trainArguments.map { given in

@@ -31,7 +31,7 @@ package enum RunError: Failure, Equatable {
     case .contradiction(let argument, let has, let needs, let otherwise):
       "--train-args: \(argument) is \(has), but this model and layout need \(needs); otherwise \(otherwise)."
     case .vocabulary(let has, let needs):
-      "--train-args: --vocab-size and --make-vocab-size-divisible-by give a padded vocabulary of \(has) rows, but the "
+      "--train-args: the tokenizer (--vocab-size of NullTokenizer, --tokenizer-model) and --make-vocab-size-divisible-by give a padded vocabulary of \(has) rows, but the "
         + "checkpoint has \(needs); otherwise the embeddings' shapes don't match. With NullTokenizer, --vocab-size is one less "
         + "than the model's."
     case .optimizer(let name):

@@ -27,7 +27,7 @@ package struct RunArguments: Sendable {
   ///   `RandomStateError` for a seed out of range.
   package init(
     _ given: MegatronArguments?, model: MegatronModel, options: [String: ArgumentValue] = [:],
-    device: AcceleratorKind = .cuda
+    device: AcceleratorKind = .cuda, tokenizer: TokenizerFiles? = nil
   ) throws {
     isGiven = given != nil
     unknown = given?.unknown ?? []
@@ -38,7 +38,7 @@ package struct RunArguments: Sendable {
     if given != nil {
       let completed = try arguments.completed(for: RunArguments.run(model, tp: 0, pp: 0, dp: 0, iteration: 0))
       for fact in facts { try fact.check(completed) }
-      try RunArguments.checkVocabulary(arguments, model)
+      try RunArguments.checkVocabulary(arguments, tokenizer, model)
       try model.check(sequenceLength: completed.int("seq_length"))
     }
     for fact in facts where !fact.isMetOtherwise(arguments) { arguments.set(fact.name, fact.value) }
@@ -93,16 +93,17 @@ package struct RunArguments: Sendable {
 }
 
 extension RunArguments {
-  /// The vocabulary comes from the tokenizer; only NullTokenizer's is on the command line (MDS
-  /// `megatron/tokenizer/tokenizer.py`: `_NullTokenizer` adds one).
-  fileprivate static func checkVocabulary(_ arguments: MegatronArguments, _ model: MegatronModel)
-    throws(RunError)
-  {
-    guard arguments.string("tokenizer_type") == "NullTokenizer", let size = arguments.int("vocab_size"),
-      size < 1 << 40
-    else { return }
+  /// The vocabulary comes from the tokenizer; NullTokenizer's is on the command line (MDS `megatron/tokenizer/tokenizer.py`:
+  /// `_NullTokenizer` adds one, `_HFTokenizer` leaves added tokens out).
+  ///
+  /// - Parameter tokenizer: the run's, where it can be read.
+  fileprivate static func checkVocabulary(
+    _ arguments: MegatronArguments, _ tokenizer: TokenizerFiles?, _ model: MegatronModel
+  ) throws(RunError) {
+    let null = arguments.string("tokenizer_type") == "NullTokenizer" ? arguments.int("vocab_size") : nil
+    guard let size = null.flatMap({ $0 < 1 << 40 ? $0 + 1 : nil }) ?? tokenizer?.modelTokens else { return }
     let padded = PaddedVocabulary(
-      rows: size + 1, divisor: model.vocabulary.divisor, tp: model.layout.tp, filling: .zero
+      rows: size, divisor: model.vocabulary.divisor, tp: model.layout.tp, filling: .zero
     ).padded
     guard padded == model.vocabulary.padded else {
       throw .vocabulary(has: padded, needs: model.vocabulary.padded)

@@ -41,6 +41,8 @@ package struct ModelFamily: Sendable {
 
   /// `model_type` of `config.json`.
   let modelTypes: [String]
+  /// Public models of the family, for people.
+  let models: String
   /// What its configuration class reads.
   package let keys: ConfigurationKeys
   /// Whether the code is in model directories, and not in transformers: names and defaults are those of the published ones.
@@ -59,6 +61,9 @@ package struct ModelFamily: Sendable {
   /// - Throws: for a feature that MDS lacks.
   let refine: @Sendable (ModelConfiguration, inout Architecture) throws(Refusal) -> Void
 
+  /// What MDS lacks for every model of the family; `nil` for a family that is served.
+  let missing: Refusal?
+
   /// A feature of a model that can't be expressed, and what to do: the model's path is added by whoever knows it.
   package struct Refusal: Error {
     let feature: String
@@ -72,16 +77,18 @@ package struct ModelFamily: Sendable {
   }
 
   init(
-    _ modelTypes: String..., keys: ConfigurationKeys, isRemoteCode: Bool = false,
+    _ modelTypes: String..., models: String, keys: ConfigurationKeys, isRemoteCode: Bool = false,
     normalization: Architecture.Normalization = .rmsNorm,
     embeddings: [Module] = [Module("model.embed_tokens", .wordEmbeddings)], layers: String = "model.layers.",
     layer: [Module],
     head: [Module] = [Module("model.norm", .finalNorm), Module("lm_head", .outputLayer)],
-    refine: @escaping @Sendable (ModelConfiguration, inout Architecture) throws(Refusal) -> Void = { _, _ in }
+    refine: @escaping @Sendable (ModelConfiguration, inout Architecture) throws(Refusal) -> Void = { _, _ in },
+    missing: Refusal? = nil
   ) {
-    (self.modelTypes, self.keys, self.isRemoteCode) = (modelTypes, keys, isRemoteCode)
+    (self.modelTypes, self.models) = (modelTypes, models)
+    (self.keys, self.isRemoteCode) = (keys, isRemoteCode)
     (self.normalization, self.embeddings, self.layers) = (normalization, embeddings, layers)
-    (self.layer, self.head, self.refine) = (layer, head, refine)
+    (self.layer, self.head, self.refine, self.missing) = (layer, head, refine, missing)
   }
 
   /// The family of a `model_type`; `nil` where there is none.
@@ -127,6 +134,7 @@ package struct ModelFamily: Sendable {
   ///
   /// - Throws: for a feature that MDS lacks.
   func architecture(of c: ModelConfiguration) throws(Refusal) -> Architecture {
+    if let missing { throw missing }
     var architecture = try Architecture(self, c)
     try refine(c, &architecture)
     return architecture

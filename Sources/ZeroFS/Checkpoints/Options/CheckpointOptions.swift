@@ -51,6 +51,8 @@ package struct CheckpointOptions: Codable, Sendable, Equatable {
   package var noPipelineParallel: Bool?
   package var makeVocabSizeDivisibleBy: Int?
   package var vocabPadding: PaddedVocabulary.Filling?
+  /// The number of tokens of the run's tokenizer.
+  package var tokens: Int?
   package var untieEmbeddingsAndOutputWeights: Bool?
   package var iteration: Int?
   package var trainArguments: NamedText?

@@ -13,6 +13,8 @@ package struct CheckpointPlanner: Sendable {
   private let configuration: DeepSpeedConfiguration?
   private let order: ParameterOrder?
   private let named: CheckpointOptions
+  /// Of the run's own tokenizer, where `--train-args` name one that is here.
+  private let tokenizer: TokenizerFiles?
 
   /// - Throws: `RunError`, `MegatronArgumentError` for a run that can't be read, `ModelError` for an order of parameters.
   package init(_ directory: HuggingFaceDirectory, _ options: CheckpointOptions) throws {
@@ -29,6 +31,10 @@ package struct CheckpointPlanner: Sendable {
       ? options.trainArguments.map { try TrainingArguments(commandLine: $0.text) } ?? .init() : nil
     configuration = try options.deepSpeedConfiguration.map { try DeepSpeedConfiguration($0) }
     order = try options.parameterOrder.map { try ParameterOrder($0) }
+    tokenizer = arguments.flatMap { run in
+      guard run.string("tokenizer_type") == "HFTokenizer" else { return nil }
+      return run.string("tokenizer_model").flatMap { try? TokenizerFiles(directory: $0) }
+    }
   }
 
   /// That of a layout: what it spells replaces what the run's own description says.
@@ -42,6 +48,7 @@ package struct CheckpointPlanner: Sendable {
     }
     arguments = run
     (trainer, configuration, order) = (other.trainer, other.configuration, other.order)
+    tokenizer = other.tokenizer
   }
 
   /// What a manifest records: the options that make the same checkpoint whoever reads it.
@@ -71,6 +78,7 @@ package struct CheckpointPlanner: Sendable {
     let model = try MegatronModel(
       directory,
       layout: try layout(options, engine: options.noPipelineParallel == true ? .noPipeline : .pipeline),
+      tokens: options.tokens ?? tokenizer?.tokens,
       vocabularyDivisor: options.makeVocabSizeDivisibleBy ?? 128,
       vocabularyFilling: options.vocabPadding ?? .zero,
       untie: options.untieEmbeddingsAndOutputWeights ?? false, masters: options.masters ?? .parameters,
@@ -78,7 +86,8 @@ package struct CheckpointPlanner: Sendable {
     var own = ["seed": ArgumentValue.int(options.seed ?? 1234)]
     own["optimizer"] = options.optimizer.map { .string($0) }
     if options.fusedAdam == true { own["ds_fused_adam"] = .bool(true) }
-    let run = try RunArguments(arguments, model: model, options: own, device: options.device ?? .cuda)
+    let run = try RunArguments(arguments, model: model, options: own, device: options.device ?? .cuda,
+      tokenizer: tokenizer)
     return try Checkpoint(model, run: run, try settings())
   }
 
@@ -103,6 +112,7 @@ package struct CheckpointPlanner: Sendable {
       ("--universal-checkpoint", options.universalCheckpoint == true),
       ("--make-vocab-size-divisible-by", options.makeVocabSizeDivisibleBy != nil),
       ("--vocab-padding", options.vocabPadding ?? .zero != .zero),
+      ("--tokenizer", options.tokens != nil),
       ("--untie-embeddings-and-output-weights", options.untieEmbeddingsAndOutputWeights == true),
       ("--ds-fused-adam", options.fusedAdam == true),
       ("--optimizer", options.optimizer ?? "adamw" != "adamw"),

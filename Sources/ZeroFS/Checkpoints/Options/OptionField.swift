@@ -107,6 +107,7 @@ struct OptionField: Sendable {
     .number("--iteration", \.iteration, word: "it"),
     .number("--make-vocab-size-divisible-by", \.makeVocabSizeDivisibleBy, word: "div"),
     .choice("--vocab-padding", \.vocabPadding, words: ["padzero": .zero, "padmean": .mean]),
+    .number("--tokenizer", \.tokens),
     .toggle(
       "--untie-embeddings-and-output-weights", \.untieEmbeddingsAndOutputWeights,
       words: ["tied": false, "untied": true]),

@@ -3,7 +3,7 @@ import HuggingFace
 extension ModelFamily {
   /// `modeling_baichuan.py` of baichuan-inc's Baichuan-7B: Llama with one projection for queries, keys and values.
   static let baichuan = ModelFamily(
-    "baichuan",
+    "baichuan", models: "Baichuan-7B",
     keys: ConfigurationKeys(
       [.keyValueHeads: [], .headDim: [], .attentionBias: [], .mlpBias: []], vocabSize: 64000,
       maxPositionEmbeddings: 4096),

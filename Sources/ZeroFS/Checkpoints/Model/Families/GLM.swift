@@ -4,7 +4,7 @@ extension ModelFamily {
   /// transformers `models/glm/modeling_glm.py`: Llama with a fused gate, biases of queries, keys and values, and interleaved
   /// rotation of half of each head.
   static let glm = ModelFamily(
-    "glm",
+    "glm", models: "GLM-4-9B, GLM-Edge",
     keys: ConfigurationKeys(
       [.mlpBias: []], intermediateSize: 13696, layers: 40, keyValueHeads: .init(.value(2), null: .heads),
       headDim: .init(.value(128), null: .hiddenSizePerHead), vocabSize: 151552,

@@ -3,7 +3,7 @@ import HuggingFace
 extension ModelFamily {
   /// transformers `models/gpt2/modeling_gpt2.py`: `GPT2LMHeadModel`, whose linear layers are `Conv1D`.
   static let gpt2 = ModelFamily(
-    "gpt2",
+    "gpt2", models: "GPT-2, Cerebras-GPT",
     keys: gpt2Keys(hiddenAct: "gelu_new", keyValueHeads: .following(.heads)),
     normalization: .layerNorm, embeddings: gpt2Embeddings, layers: "transformer.h.",
     layer: gpt2Layer(.fusedQueryKeyValue, isTransposed: true), head: gpt2Head, refine: gpt2Attention)

@@ -4,7 +4,7 @@ extension ModelFamily {
   /// transformers `models/gpt_neo/modeling_gpt_neo.py`: GPT-2 with windows in every other layer, and scores that aren't divided
   /// by √head_dim.
   static let gptNeo = ModelFamily(
-    "gpt_neo",
+    "gpt_neo", models: "GPT-Neo, TinyStories",
     keys: ConfigurationKeys(
       [
         .layers: ["num_layers", "num_hidden_layers"], .heads: ["num_heads", "num_attention_heads"],

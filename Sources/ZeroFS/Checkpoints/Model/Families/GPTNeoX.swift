@@ -3,7 +3,7 @@ import HuggingFace
 extension ModelFamily {
   /// transformers `models/gpt_neox/modeling_gpt_neox.py`, with sequential residuals: RedPajama-INCITE, StableLM-alpha.
   static let gptNeoX = ModelFamily(
-    "gpt_neox",
+    "gpt_neox", models: "RedPajama-INCITE, StableLM-alpha",
     keys: ConfigurationKeys(
       [.keyValueHeads: [], .headDim: [], .normEps: ["layer_norm_eps"], .mlpBias: []], hiddenSize: 6144,
       intermediateSize: 24576, layers: 44, heads: 64, vocabSize: 50432, normEps: 1e-05, hiddenAct: "gelu",

@@ -3,7 +3,7 @@ import HuggingFace
 extension ModelFamily {
   /// transformers `models/granite/modeling_granite.py`: Llama with four scalars, which are folded into weights.
   static let granite = ModelFamily(
-    "granite", keys: ConfigurationKeys(),
+    "granite", models: "Granite 3", keys: ConfigurationKeys(),
     layer: decoderLayer(attentionBias: .attentionBias, outputBias: .attentionBias, mlpBias: .mlpBias),
     refine: { c, architecture in
       let attention = c.number("attention_multiplier", 1)

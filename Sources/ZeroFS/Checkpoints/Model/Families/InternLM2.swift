@@ -3,7 +3,7 @@ import HuggingFace
 extension ModelFamily {
   /// `modeling_internlm2.py` of internlm's directories: Llama whose queries, keys and values are as MDS has them.
   static let internLM2 = ModelFamily(
-    "internlm2",
+    "internlm2", models: "InternLM2, InternLM2.5",
     keys: ConfigurationKeys(
       [.headDim: [], .attentionBias: ["bias"], .mlpBias: []], vocabSize: 103168, attentionBias: true),
     isRemoteCode: true, embeddings: [Module("model.tok_embeddings", .wordEmbeddings)],

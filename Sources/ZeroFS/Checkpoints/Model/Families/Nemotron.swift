@@ -4,7 +4,7 @@ extension ModelFamily {
   /// transformers `models/nemotron/modeling_nemotron.py`: LayerNorms that multiply by 1 + weight, squared ReLU, partly rotated
   /// heads; Nemotron-4, Minitron.
   static let nemotron = ModelFamily(
-    "nemotron",
+    "nemotron", models: "Nemotron-4, Minitron",
     keys: ConfigurationKeys(
       [.normEps: ["norm_eps"]], hiddenSize: 6144, intermediateSize: 24576, heads: 48, vocabSize: 256000,
       maxPositionEmbeddings: 4096, normEps: 1e-05, hiddenAct: "relu2", rope: .standard(partialFactor: 0.5)),

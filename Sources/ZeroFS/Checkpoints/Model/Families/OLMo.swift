@@ -3,7 +3,7 @@ import HuggingFace
 extension ModelFamily {
   /// transformers `models/olmo/modeling_olmo.py`: Llama with LayerNorms that have no parameters.
   static let olmo = ModelFamily(
-    "olmo",
+    "olmo", models: "OLMo 1B and 7B",
     keys: ConfigurationKeys(
       [.headDim: [], .normEps: [], .mlpBias: []], vocabSize: 50304, normEps: 1e-05),
     normalization: .layerNorm,

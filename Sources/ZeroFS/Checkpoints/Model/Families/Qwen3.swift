@@ -3,7 +3,7 @@ import HuggingFace
 extension ModelFamily {
   /// transformers `models/qwen3/modeling_qwen3.py`: Llama with norms over each head of queries and keys.
   static let qwen3 = ModelFamily(
-    "qwen3",
+    "qwen3", models: "Qwen3",
     keys: ConfigurationKeys(
       [.mlpBias: []], intermediateSize: 22016, keyValueHeads: .init(.value(32), null: .heads), headDim: 128,
       vocabSize: 151936, maxPositionEmbeddings: 32768, slidingWindow: 4096, windows: .switched,
@@ -14,7 +14,5 @@ extension ModelFamily {
         contentsOf: [Module("self_attn.q_norm", .queryNorm), Module("self_attn.k_norm", .keyNorm)], at: 4)
       return layer
     }(),
-    refine: { _, _ throws(Refusal) in
-      throw .lacks("q_norm and k_norm", "norm over the heads of queries and keys")
-    })
+    missing: .lacks("q_norm and k_norm", "norm over the heads of queries and keys"))
 }

@@ -3,7 +3,7 @@ import HuggingFace
 extension ModelFamily {
   /// transformers `models/seed_oss/modeling_seed_oss.py`: Llama with biases of queries, keys and values.
   static let seedOSS = ModelFamily(
-    "seed_oss",
+    "seed_oss", models: "Seed-OSS-36B",
     keys: ConfigurationKeys(
       intermediateSize: 27648, layers: 64, heads: 80, keyValueHeads: .init(.value(8), null: .heads),
       headDim: .init(.value(128), null: .hiddenSizePerHead), vocabSize: 155136,

@@ -3,7 +3,7 @@ import HuggingFace
 extension ModelFamily {
   /// transformers `models/stablelm/modeling_stablelm.py`: Llama with LayerNorm and partly rotated heads; not StableLM 2 12B.
   static let stableLM = ModelFamily(
-    "stablelm",
+    "stablelm", models: "StableLM 3B, StableLM 2 1.6B",
     keys: ConfigurationKeys(
       [.headDim: [], .normEps: ["layer_norm_eps"], .attentionBias: ["use_qkv_bias"], .mlpBias: []],
       hiddenSize: 2560, intermediateSize: 6912, keyValueHeads: 32, vocabSize: 50304,
