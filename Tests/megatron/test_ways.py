@@ -38,9 +38,9 @@ def test_it_matters(each_checkout: Path, launched: list[float], tmp_path: Path) 
 
 
 def test_launcher_under_mpiexec(each_checkout: Path, served: Path, launched: list[float], tmp_path: Path) -> None:
-    """As a folder, without PYTHONPATH; two ranks, TP 2, the pipeline, a data loader's worker."""
+    """As a folder, without PYTHONPATH; two ranks (DP 2, so that the weights MDS draws are the same), the pipeline, a worker."""
     done = run(each_checkout, [served / "zerofs_megatron", script_of(each_checkout),
-                               *arguments(tmp_path, "--num-workers", 1, tp=2, pipe=True)], ranks=2)
+                               *arguments(tmp_path, "--num-workers", 1, dp=2, pipe=True)], ranks=2)
     assert losses(done) == pytest.approx(launched, abs=LIMIT) and done.stdout.count(SAID) == 1
 
 

@@ -14,7 +14,7 @@ HERE = TOP / "Tests/megatron"
 PACKAGE = TOP / "Sources/MegatronExtension"      # the folder that holds zerofs_megatron, as MNT/.zerofs does
 SHARED = Path(os.environ.get("SHARED", TOP.parent / "shared")).resolve()
 SCRIPTS = ("pretrain_gpt_alcf.py", "pretrain_gpt.py")
-LAYERS, SEQUENCE, VOCABULARY = 2, 32, 259
+LAYERS, SEQUENCE, VOCABULARY = 2, 32, 256      # no padding: universal checkpoints lose its rows
 
 
 def script_of(checkout: Path) -> str:
@@ -31,14 +31,14 @@ def write_corpus(prefix: Path) -> Path:
     return prefix
 
 
-def arguments(folder: Path, *more: object, tp=1, pp=1, pipe=False, zero=1, iters=4, seq=SEQUENCE) -> list[str]:
-    """Of a tiny Llama."""
+def arguments(folder: Path, *more: object, tp=1, pp=1, dp=1, pipe=False, zero=1, iters=4, seq=SEQUENCE) -> list[str]:
+    """Of a tiny Llama, two sequences a step."""
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "deepspeed.json"
-    config.write_text(f'{{"train_micro_batch_size_per_gpu": 2, "gradient_accumulation_steps": 1, "train_batch_size": 2,'
+    config.write_text(f'{{"train_micro_batch_size_per_gpu": {2 // dp}, "gradient_accumulation_steps": 1, "train_batch_size": 2,'
                       f' "steps_per_print": 1000, "zero_optimization": {{"stage": {zero}}}}}')
-    given = f"""--num-layers {LAYERS} --hidden-size 64 --ffn-hidden-size 96 --num-attention-heads 4 --num-key-value-heads 2
-        --seq-length {seq} --max-position-embeddings 256 --micro-batch-size 2 --global-batch-size 2 --train-iters {iters}
+    given = f"""--num-layers {LAYERS} --hidden-size 64 --ffn-hidden-size 96 --num-attention-heads 8 --num-key-value-heads 4
+        --seq-length {seq} --max-position-embeddings 256 --micro-batch-size {2 // dp} --global-batch-size 2 --train-iters {iters}
         --lr 0.01 --lr-decay-style constant --weight-decay 0.1 --clip-grad 1 --seed 7 --init-method-std 0.05
         --normalization rmsnorm --use-rotary-position-embeddings --swiglu --disable-bias-linear
         --untie-embeddings-and-output-weights --attention-dropout 0 --hidden-dropout 0 --no-query-key-layer-scaling
