@@ -1,4 +1,7 @@
-"""The trees of golden/extension, saved by the prototype, load: every parameter, every master, the loss."""
+"""The trees of golden/extension, saved by the prototype, load: every parameter and master to the bit, and the loss.
+
+The loss is of bf16 and of another machine: the prototype's own differs from the goldens' here as much (3e-4).
+"""
 import json
 import shutil
 from pathlib import Path
@@ -27,7 +30,7 @@ def test_golden_trees_load(layout: str, checkout: Path, tmp_path: Path, measured
     for case, r in results.items():
         golden = json.loads((TREES / f"{case}-{layout}.save.json").read_text())["ranks"]
         same = len(r.ranks) == len(golden) and all(
-            a["digest"] == b["digest"] and a.get("loss") == b.get("loss") for a, b in zip(r.ranks, golden))
+            a["digest"] == b["digest"] and abs(a["loss"] - b["loss"]) < 1e-3 for a, b in zip(r.ranks, golden))
         measured(case.removeprefix("x_"), f"golden {layout[:4]}", "same" if same else "differs")
         if not same:
             wrong[case] = r.said
