@@ -1,6 +1,7 @@
 import Testing
 
 @testable import Bytes
+@testable import Checkpoints
 @testable import HuggingFace
 
 /// What transformers itself said of some forms of `config.json` (Tests/conformance/configuration_forms.py made the table).
@@ -17,7 +18,7 @@ import Testing
     for row in Self.rows {
       let text = try #require(row["config"]?.string)
       let file = try ConfigurationFile(contents: Array(text.utf8), path: "config.json")
-      let keys = try #require(ConfigurationKeys.of(modelType: file.modelType))
+      let keys = try #require(ModelFamily.keys(of: file.modelType))
       guard let read = try? ModelConfiguration(file, keys: keys) else {
         // What no model can be made of.
         let heads = try #require(row["transformers"]?["heads"]?.int)

@@ -31,7 +31,8 @@ import Testing
 
   private func error() throws -> String {
     let path = directory.path
-    return "\(try #require(throws: SourceError.self) { try HuggingFaceDirectory(path: path) })"
+    return
+      "\(try #require(throws: SourceError.self) { try HuggingFaceDirectory(path: path).requireLayers() })"
   }
 
   private func link(_ name: String, to target: String) throws {

@@ -1,6 +1,7 @@
 import Testing
 
 @testable import Bytes
+@testable import Checkpoints
 @testable import HuggingFace
 
 @Suite struct ModelConfigurationTests {
@@ -12,7 +13,7 @@ import Testing
 
   private func read(_ text: String) throws -> ModelConfiguration {
     let file = try ConfigurationFile(contents: Array(text.utf8), path: "config.json")
-    return try ModelConfiguration(file, keys: try #require(ConfigurationKeys.of(modelType: file.modelType)))
+    return try ModelConfiguration(file, keys: try #require(ModelFamily.keys(of: file.modelType)))
   }
 
   private func dtype(_ members: String) throws -> DType? {

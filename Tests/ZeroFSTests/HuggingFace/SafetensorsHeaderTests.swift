@@ -24,7 +24,7 @@ import Testing
       ("it has 3 bytes", [1, 2, 3]),
       ("no length of a header", [255, 255, 255, 255, 255, 255, 255, 255]),
       ("no { at byte 0", safetensors(header: "[]")),
-      ("no {, and the text ends at byte 5", safetensors(header: "{\"a\":")),
+      ("no {, and the text ends in a at byte 5", safetensors(header: "{\"a\":")),
       (
         "without dtype, shape or data_offsets in a at byte 5",
         safetensors(header: #"{"a":{"shape":[1],"data_offsets":[0,4]}}"#)

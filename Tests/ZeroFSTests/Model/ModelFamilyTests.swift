@@ -188,8 +188,8 @@ private func floats(_ tensor: TensorExpression) throws -> [Float] {
   }
 
   @Test func unknownFamilies() throws {
-    let model = try TinyModel("mamba", shapes: TinyModel.llama())
-    #expect(throws: ModelError.unknownModelType("mamba", path: "\(model.directory.path)/config.json")) {
+    let model = try TinyModel("unheard_of", shapes: TinyModel.llama())
+    #expect(throws: ModelError.unknownModelType("unheard_of", path: "\(model.directory.path)/config.json")) {
       try model.plan(tp: 1)
     }
   }
