@@ -38,8 +38,14 @@ extension Architecture {
         "rope_theta \(rope.theta): MDS's --rotary-position-embeddings-theta is a whole number; \(theta) is as good in all digits "
           + "that a model sees.")
     }
+    let rotated = Int(Double(c.headDim) * percent)
+    guard rotated > 0 && rotated.isMultiple(of: 2) else {
+      throw .init(
+        "\(rotated) rotated elements in a head of \(c.headDim)",
+        "halves of them are rotated against each other.")
+    }
     positions = .rotary(theta: theta, percent: percent)
-    scale(rope, c, rotated: Int(Double(c.headDim) * percent))
+    scale(rope, c, rotated: rotated)
   }
 
   /// Rope scaling (transformers `modeling_rope_utils.py`), where MDS has none.
