@@ -11,8 +11,12 @@ struct TinyModel {
   let shapes: [String: [Int]]
   let model: HuggingFaceDirectory
   private let copies: [String: String]
+  /// The place of each tensor among all, by name.
+  private let numbers: [String: Int]
 
-  static let sizes = (hidden: 32, ffn: 12, layers: 3, heads: 4, keyValueHeads: 2, headDim: 8, vocabulary: 10, positions: 16)
+  static let sizes = (
+    hidden: 32, ffn: 12, layers: 3, heads: 4, keyValueHeads: 2, headDim: 8, vocabulary: 10, positions: 16
+  )
 
   /// - Parameters:
   ///   - biased: whether the files have the biases that the configuration decides.
@@ -29,22 +33,22 @@ struct TinyModel {
     let table = try ParameterTable(family, c, isTied: c.tieWordEmbeddings) { _ in biased }
     let named = table.tensors.map { ($0.name, $0.storedShape) }
     let shapes = Dictionary(named) { one, _ in one }.merging(extra) { $1 }
+    let numbers = Self.numbers(shapes)
     var header: [String] = []
     var data: [UInt8] = []
     for (name, shape) in shapes.sorted(by: { $0.key < $1.key }) {
       let start = data.count
-      for element in 0..<shape.reduce(1, *) {
-        let value = Self.value(copying[name] ?? name, element, shapes)
-        data += withUnsafeBytes(of: value) { Array($0) }
-      }
-      header.append(#""\#(name)":{"dtype":"F32","shape":\#(shape),"data_offsets":[\#(start),\#(data.count)]}"#)
+      let values = Self.values(copying[name] ?? name, count: shape.reduce(1, *), numbers)
+      data += values.withUnsafeBytes { Array($0) }
+      header.append(
+        #""\#(name)":{"dtype":"F32","shape":\#(shape),"data_offsets":[\#(start),\#(data.count)]}"#)
     }
     try directory.write(
       "model.safetensors", safetensors(header: "{" + header.joined(separator: ",") + "}", data: data))
     var written = json
     if let modelType { written["model_type"] = modelType }
     try directory.write("config.json", Array(try JSONSerialization.data(withJSONObject: written)))
-    (self.type, self.shapes, copies) = (type, shapes, copying)
+    (self.type, self.shapes, copies, self.numbers) = (type, shapes, copying, numbers)
     model = try HuggingFaceDirectory(path: directory.path)
   }
 
@@ -66,29 +70,35 @@ struct TinyModel {
       "gpt_bigcode": ["multi_query": false],
       "baichuan": ["architectures": ["BaiChuanForCausalLM"]], "glm": ["partial_rotary_factor": 0.5],
       "granite": [
-        "attention_multiplier": 0.3, "embedding_multiplier": 12, "residual_multiplier": 0.22, "logits_scaling": 8,
+        "attention_multiplier": 0.3, "embedding_multiplier": 12, "residual_multiplier": 0.22,
+        "logits_scaling": 8,
       ],
-      "minicpm": ["scale_emb": 12, "dim_model_base": 8, "scale_depth": 1.4], "seed_oss": ["attention_bias": false],
+      "minicpm": ["scale_emb": 12, "dim_model_base": 8, "scale_depth": 1.4],
+      "seed_oss": ["attention_bias": false],
     ]
     return json.merging(own[type] ?? [:]) { $1 }
   }
 
-  private static func value(_ name: String, _ element: Int, _ shapes: [String: [Int]]) -> Float {
-    Float(shapes.keys.sorted().firstIndex(of: name)! * 4096 + element)
+  private static func numbers(_ shapes: [String: [Int]]) -> [String: Int] {
+    Dictionary(uniqueKeysWithValues: shapes.keys.sorted().enumerated().map { ($1, $0) })
+  }
+
+  private static func values(_ name: String, count: Int, _ numbers: [String: Int]) -> [Float] {
+    let first = numbers[name]! * 4096
+    return (first..<(first + count)).map { Float($0) }
   }
 
   /// The elements of a tensor, by rows; `nil` where there is none.
   func stored(_ name: String) -> [[Float]]? {
     guard let shape = shapes[name] else { return nil }
     let cols = shape.count > 1 ? shape[1] : 1
-    return (0..<shape[0]).map { row in
-      (0..<cols).map { Self.value(copies[name] ?? name, row * cols + $0, shapes) }
-    }
+    let values = Self.values(copies[name] ?? name, count: shape[0] * cols, numbers)
+    return (0..<shape[0]).map { Array(values[($0 * cols)..<(($0 + 1) * cols)]) }
   }
 
   func rows(_ name: String) -> [[Float]] { stored(name)! }
 
-  func plan(tp: Int, pp: Int = 1, divisor: Int = 2) throws -> MegatronModel {
+  func plan(tp: Int, pp: Int = 1, divisor: Int = 1) throws -> MegatronModel {
     try MegatronModel(
       model, layout: try ParallelLayout(tp: tp, pp: pp, dtype: .float32), vocabularyDivisor: divisor)
   }

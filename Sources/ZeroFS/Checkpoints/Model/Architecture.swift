@@ -72,7 +72,13 @@ package struct Architecture: Sendable {
   ///   - embedding: on the embedding's output.
   ///   - residual: on what each attention and MLP adds.
   ///   - logits: what the logits are divided by.
-  mutating func fold(embedding: Double, residual: Double, logits: Double, isTied: Bool) {
+  /// - Throws: for a scalar that nothing can be divided by.
+  mutating func fold(embedding: Double, residual: Double, logits: Double, isTied: Bool)
+    throws(ModelFamily.Refusal)
+  {
+    for scalar in [embedding, residual, logits] where !(scalar.isFinite && Float(scalar) != 0) {
+      throw .init("a multiplier of \(scalar)", "it can't be folded into weights.")
+    }
     let branch = Affine(scale: Float(isTied ? residual / embedding : residual))
     (foldings[.dense], foldings[.down]) = (branch, branch)
     if isTied {

@@ -25,7 +25,7 @@ package struct HuggingFaceTensors: Sendable {
     var origins: [String: [Origin]] = [:]
     var withoutTensor: [(MegatronModule, String)] = []
     var table = geometry.table
-    table.isTied = geometry.isTied
+    (table.isTied, table.vocabularyRows) = (geometry.isTied, geometry.vocabulary.size)
     for module in geometry.allModules {
       for entry in table.entries(of: module) {
         for (index, content) in entry.sharding.contents.enumerated() {
@@ -48,7 +48,9 @@ package struct HuggingFaceTensors: Sendable {
 
   /// What a folding loses of the tensor on the way to fp32 parameters and back.
   package func rounding(of name: String) -> Rounding {
-    (origins[name] ?? []).map(\.tensor.rounding).max { ($0.relative, $0.absolute) < ($1.relative, $1.absolute) }
+    (origins[name] ?? []).map(\.tensor.rounding).max {
+      ($0.relative, $0.absolute) < ($1.relative, $1.absolute)
+    }
       ?? .init()
   }
 

@@ -19,7 +19,8 @@ package struct MegatronModel: Sendable {
 
   /// - Throws: `ModelError`, `LayoutError`, `SourceError`.
   package init(
-    _ directory: HuggingFaceDirectory, layout: ParallelLayout, tokens: Int? = nil, vocabularyDivisor: Int = 128,
+    _ directory: HuggingFaceDirectory, layout: ParallelLayout, tokens: Int? = nil,
+    vocabularyDivisor: Int = 128,
     vocabularyFilling: PaddedVocabulary.Filling = .zero, untie: Bool = false,
     masters: Parameter.Masters = .parameters, flavor: MegatronFlavor = .alcf
   ) throws {
@@ -32,7 +33,8 @@ package struct MegatronModel: Sendable {
     geometry = try MegatronGeometry(
       table, layout: layout,
       vocabulary: PaddedVocabulary(
-        rows: c.vocabSize, tokens: tokens, divisor: vocabularyDivisor, tp: layout.tp, filling: vocabularyFilling),
+        rows: c.vocabSize, tokens: tokens, divisor: vocabularyDivisor, tp: layout.tp,
+        filling: vocabularyFilling),
       isTied: table.isTied && !untie)
     (self.masters, self.flavor, self.directory) = (masters, flavor, directory)
     try directory.check(table)
@@ -44,8 +46,7 @@ package struct MegatronModel: Sendable {
   {
     var means: [String: ColumnMean] = [:]
     for module in [MegatronModule.embedding, .outputLayer] {
-      for case .vocabulary(.stored(let tensor)) in table.entries(of: module).map(\.sharding)
-      {
+      for case .vocabulary(.stored(let tensor)) in table.entries(of: module).map(\.sharding) {
         means[tensor.name] = ColumnMean(tensor.view(of: try directory.tensor(of: tensor)))
       }
     }

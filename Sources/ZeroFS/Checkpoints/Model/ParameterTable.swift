@@ -13,6 +13,8 @@ package struct ParameterTable: Sendable {
   let family: ModelFamily
   /// Whether the embedding is the output layer of the model in the files, too.
   var isTied: Bool
+  /// Rows of embedding and output layer: the model's, or those of a vocabulary that has grown.
+  var vocabularyRows: Int
   let architecture: Architecture
   /// Whether linear layers have biases: one switch for all (`--disable-bias-linear` turns it off).
   let hasLinearBias: Bool
@@ -31,6 +33,7 @@ package struct ParameterTable: Sendable {
   ) throws(ModelFamily.Refusal) {
     (self.family, self.configuration, self.isTied) = (family, configuration, isTied)
     self.splitsAttentionInThirds = splitsAttentionInThirds
+    vocabularyRows = configuration.vocabSize
     architecture = try family.architecture(of: configuration)
     var unconfigured: [String] = []
     func hasBias(_ module: ModelFamily.Module, prefix: String) -> Bool {
@@ -144,7 +147,7 @@ package struct ParameterTable: Sendable {
   private func shape(_ role: Role) -> [Int] {
     let hidden = configuration.hiddenSize
     return switch role {
-    case .wordEmbeddings, .outputLayer: [configuration.vocabSize, hidden]
+    case .wordEmbeddings, .outputLayer: [vocabularyRows, hidden]
     case .positionEmbeddings: [configuration.maxPositionEmbeddings, hidden]
     case .finalNorm, .inputNorm, .postAttentionNorm: [hidden]
     case .query: [queryRows, hidden]

@@ -5,10 +5,10 @@ extension ModelFamily {
   static let granite = ModelFamily(
     "granite", models: "Granite 3", keys: ConfigurationKeys(),
     layer: decoderLayer(attentionBias: .attentionBias, outputBias: .attentionBias, mlpBias: .mlpBias),
-    refine: { c, architecture in
+    refine: { c, architecture throws(Refusal) in
       let attention = c.number("attention_multiplier", 1)
       architecture.foldings[.query] = .init(scale: Float(attention * Double(c.headDim).squareRoot()))
-      architecture.fold(
+      try architecture.fold(
         embedding: c.number("embedding_multiplier", 1), residual: c.number("residual_multiplier", 1),
         logits: c.number("logits_scaling", 1), isTied: c.tieWordEmbeddings)
     })
