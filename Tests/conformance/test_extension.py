@@ -135,10 +135,10 @@ def test_the_guard_is_all_that_differs(case: str, layout: list, mount, package) 
                 continue
             a, b = (values(torch.load(path, weights_only=False)) for path in (a, b))
             (added,) = b.keys() - a.keys()
-            assert "model_states" in name.name and added.endswith("/zerofs_megatron") and list(b)[-1 if "universal" in str(name) else -0:]
+            assert "model_states" in name.name and added.endswith("/zerofs_megatron")
             assert isinstance(b[added], package.guard.Required)
             assert json.loads(b[added]) == CASES[case]["extension"]
-            assert b[added] == json.dumps(json.loads(b[added]), sort_keys=True, separators=(",", ":")) or "e" in b[added]
+            assert b[added] == json.dumps(json.loads(b[added]), sort_keys=True, separators=(",", ":"))
             assert all(torch.equal(a[key], b[key]) if isinstance(a[key], torch.Tensor) else str(a[key]) == str(b[key]) for key in a)
             found += 1
         model_states = [name for name in names if "rank_" in name.name and "model_states" in name.name]
@@ -184,7 +184,8 @@ def test_plan_ends_with_the_lines_to_run(case: str, zerofs: Path) -> None:
     words = shlex.split(lines.split("ARGS…")[0].replace("\\\n", " "))
     flags = [str(word) for word in CASES[case]["flags"] if str(word).startswith("--")]
     assert [flag for flag in flags if flag not in words] == ([] if "--openai-gelu" not in flags else ["--no-bias-gelu-fusion"])
-    given = shlex.join(words[words.index("--deepspeed"):] + ["--seq-length", "64", "--max-position-embeddings", "256"])
+    given = shlex.join(words[words.index("--deepspeed"):] + shlex.split(
+        "--seq-length 64 --max-position-embeddings 256 --lr 1e-4 --train-iters 10 --micro-batch-size 2 --global-batch-size 2"))
     again = run(zerofs, "plan", EXTENSION / "hf" / case, "--train-args", given)
     assert again.returncode == 0, again.stderr
 
