@@ -39,7 +39,7 @@ let package = Package(
     // Command lines, launch scripts and logs of a training run.
     layer("Run", ["Bytes"]),
     // What Megatron-DeepSpeed, DeepSpeed and HF Trainer save of a model.
-    layer("Checkpoints", ["Bytes", "Torch", "HuggingFace", "Run"]),
+    layer("Checkpoints", ["Bytes", "Torch", "HuggingFace", "Run", "MegatronExtension"]),
     // A tree of virtual files in the kernel: the one target that knows FUSE.
     layer("Mount", ["Bytes", "CFuse", logging]),
     // A tree as files, a model as an archive, and both held against what they should be: the one target that knows zstd.

@@ -139,6 +139,13 @@ struct RunOptions: ParsableArguments {
 
   @Flag(help: "Serve a universal checkpoint, too, for a run with --universal-checkpoint.")
   var universalCheckpoint = false
+
+  @Option(
+    name: .customLong("extension"),
+    help: ArgumentHelp(
+      "A model that Megatron-DeepSpeed can't compute alone: guarded (a run without zerofs_megatron can't load it), unguarded, or "
+        + "none (refused). (default: guarded)", valueName: "use"))
+  var extensionUse: ExtensionUse?
 }
 
 /// The command line's side of `CheckpointOptions`.
@@ -182,6 +189,7 @@ struct CheckpointFlags: ParsableArguments {
     (options.moments, options.masters) = (run.moments, run.masters)
     (options.gradAccumDtype, options.subGroupSize) = (run.gradAccumDtype, run.subGroupSize)
     options.universalCheckpoint = run.universalCheckpoint ? true : nil
+    options.extensionUse = run.extensionUse
     return options
   }
 }
@@ -189,6 +197,7 @@ struct CheckpointFlags: ParsableArguments {
 extension CheckpointOptions.Flavor: ExpressibleByArgument {}
 extension CheckpointOptions.Precision: ExpressibleByArgument {}
 extension CheckpointOptions.Moments: ExpressibleByArgument {}
+extension ExtensionUse: ExpressibleByArgument {}
 extension PaddedVocabulary.Filling: ExpressibleByArgument {}
 extension AcceleratorKind: ExpressibleByArgument {}
 extension Parameter.Masters: ExpressibleByArgument {}

@@ -109,7 +109,7 @@ struct MaterializeCommand: ParsableCommand {
       let planner = try model.planner(options)
       let checkpoint = try planner.checkpoint()
       warn(checkpoint.warnings)
-      let tree = checkpoint.tree(modified: model.directory.modified)
+      let tree = checkpoint.writtenTree(modified: model.directory.modified)
       let origin = Manifest.Origin(
         zerofs: Zerofs.version, layout: checkpoint.layoutName.description, options: planner.recorded,
         source: SourceReport(model.directory))

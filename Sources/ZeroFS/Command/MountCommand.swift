@@ -71,7 +71,7 @@ struct MountCommand: ParsableCommand {
       mount.options = mountOptions
       mount.sourceBytes = (directory.descriptions + directory.files).reduce(0) { $0 + $1.size }
       mount.layouts = CheckpointResolver(planner: planner).layouts
-      mount.reports = [
+      mount.reports = checkpoint.companions + [
         FileTree.Entry("plan.json") {
           VirtualFile(PlanReport(checkpoint, modified: directory.modified).json + "\n")
         },

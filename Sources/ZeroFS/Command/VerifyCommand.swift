@@ -100,7 +100,7 @@ struct VerifyCommand: ParsableCommand {
     guard let path = against ?? origin?.source.path else { throw VerificationError.noModel(path: target) }
     let model = try ModelSource(path: path, sourceOptions)
     let recorded = try origin?.options ?? TreeDescription(of: target, for: model.directory).options
-    let expected = try tree(model, recorded)
+    let expected = try tree(model, recorded, isSaved: origin == nil)
     let progress = ByteProgress(totalBytes: expected.entries.reduce(0) { $0 + $1.file().dataBytes })
     let result = try ProgressDisplay(json: false).showing(progress) {
       try verifier.verify(expected, origin == nil ? .tensors : .bytes, jobs: workers, progress)
@@ -121,9 +121,13 @@ struct VerifyCommand: ParsableCommand {
     return origin.source.isSame(as: SourceReport(model.directory)) ? try tree(model, origin.options) : nil
   }
 
-  private func tree(_ model: ModelSource, _ recorded: CheckpointOptions) throws -> FileTree {
-    let planner = try model.planner(options.options().over(recorded))
-    return try planner.checkpoint().tree(modified: model.directory.modified)
+  /// - Parameter isSaved: whether a run saved it, and not zerofs.
+  private func tree(_ model: ModelSource, _ recorded: CheckpointOptions, isSaved: Bool = false) throws
+    -> FileTree
+  {
+    let checkpoint = try model.planner(options.options().over(recorded)).checkpoint()
+    let modified = model.directory.modified
+    return isSaved ? checkpoint.tree(modified: modified) : checkpoint.writtenTree(modified: modified)
   }
 
   /// - Throws: `VerificationError.differs` where there are any.

@@ -4,23 +4,7 @@ extension ConfigurationKeys {
   /// The class's of a `model_type`; `nil` for families that zerofs doesn't know.
   package static func of(modelType: String) -> ConfigurationKeys? { families[modelType] }
 
-  private static let families: [String: ConfigurationKeys] = [
-    "cohere": cohere,
-    "cohere2": cohere2,
-    "exaone4": exaone4,
-    "falcon": falcon,
-    "gemma": gemma,
-    "gemma2": gemma2,
-    "gemma3": gemma3,
-    "gemma3_text": gemma3Text,
-    "glm4": glm4,
-    "gptj": gptj,
-    "olmo2": olmo2,
-    "olmo3": olmo3,
-    "opt": opt,
-    "phi": phi,
-    "smollm3": smollm3,
-  ]
+  private static let families: [String: ConfigurationKeys] = ["gemma3": gemma3]
 
   /// `Olmo2Config`.
   package static let olmo2 = ConfigurationKeys([.mlpBias: []], vocabSize: 50304, normEps: 1e-05)

@@ -124,6 +124,7 @@ extension ConfigurationReader {
     let full = [Attention](repeating: .full, count: layers)
     let sliding = [Attention](repeating: .sliding, count: layers)
     var attention = full
+    let listed = keys.hasLayerTypes ? try layerTypes(layers: layers) : nil
     switch keys.windows {
     case .none: window = nil
     case .everyLayer: attention = window == nil ? full : sliding
@@ -132,7 +133,8 @@ extension ConfigurationReader {
       let first = try count("max_window_layers", 28)
       if window != nil { attention = (0..<layers).map { $0 >= first ? .sliding : .full } }
     case .allBut(var every, let readsPattern, let halvesIfBidirectional):
-      if readsPattern { every = try count("sliding_window_pattern", every) }
+      // Exaone 4 spells its pattern LLLG beside the list.
+      if readsPattern && listed == nil { every = try count("sliding_window_pattern", every) }
       if halvesIfBidirectional, try switched("use_bidirectional_attention", orNull: false) {
         window = window.map { $0 / 2 + 1 }
       }
@@ -143,8 +145,7 @@ extension ConfigurationReader {
       }
     case .attentionTypes: attention = try attentionTypes(layers: layers)
     }
-    if keys.hasLayerTypes, let listed = try layerTypes(layers: layers) { attention = listed }
-    return (window, attention)
+    return (window, listed ?? attention)
   }
 
   private func switched(_ name: String, orNull otherwise: Bool) throws(SourceError) -> Bool {
@@ -164,6 +165,13 @@ extension ConfigurationReader {
       }
       return attention
     }
+  }
+
+  /// Layers without rotary embeddings.
+  func layersWithoutRope(layers: Int) throws(SourceError) -> [Int] {
+    guard case .withoutRope = keys.windows else { return [] }
+    let rotates = try rotates(layers: layers)
+    return rotates.indices.filter { !rotates[$0] }
   }
 
   /// Whether each layer has rotary embeddings (`SmolLM3Config`: `no_rope_layers`, which says 1 where a layer has them).

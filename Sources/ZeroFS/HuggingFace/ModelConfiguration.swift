@@ -9,7 +9,7 @@ package struct ModelConfiguration: Sendable {
   package let intermediateSize: Int
   package let layers: Int
   package let heads: Int
-  package let keyValueHeads: Int
+  package var keyValueHeads: Int
   /// Elements per attention head.
   package let headDim: Int
   package let vocabSize: Int
@@ -27,6 +27,8 @@ package struct ModelConfiguration: Sendable {
   package let slidingWindow: Int?
   /// Of each layer.
   package let attention: [Attention]
+  /// Layers that don't rotate (SmolLM3).
+  package let layersWithoutRope: [Int]
   /// `quant_method` of a quantized model.
   package let quantization: String?
   /// Contradictions inside the file, each with the value that is served.
@@ -68,6 +70,7 @@ package struct ModelConfiguration: Sendable {
     attentionBias = try reader.flag(.attentionBias, keys.attentionBias)
     mlpBias = try reader.flag(.mlpBias, keys.mlpBias)
     (slidingWindow, attention) = try reader.windows(layers: layers)
+    layersWithoutRope = try reader.layersWithoutRope(layers: layers)
     var rope = RopeReader(
       file, members, keys.rope, layerTypes: keys.hasLayerTypes ? Set(attention.map(\.rawValue)) : [],
       maxPositionEmbeddings: maxPositionEmbeddings, headDim: headDim)

@@ -14,7 +14,7 @@ import Testing
     options.deepSpeedConfiguration = NamedText("{\"a\": 1}", name: "ds.json")
     (options.seed, options.device, options.optimizer, options.fusedAdam) = (1, .xpu, "adamw", true)
     (options.moments, options.masters, options.gradAccumDtype) = (.zeros, .source, .fp32)
-    (options.subGroupSize, options.tokens) = (10, 50000)
+    (options.subGroupSize, options.tokens, options.extensionUse) = (10, 50000, .unguarded)
     return options
   }
 

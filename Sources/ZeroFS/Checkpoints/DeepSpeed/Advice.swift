@@ -8,14 +8,14 @@ extension MegatronClient {
     let needed = run.isGiven ? "" : " with --no-load-rng --override-opt_param-scheduler"
     var lines: [String] = []
     if model.layout.zeroStage < 3 { lines.append("weights only: --load with --finetune") }
-    if stageZeroProblem != nil { return lines }
+    if stageZeroProblem != nil { return lines + extensionLines }
     lines.append("full state: --load\(needed)")
     if !run.isGiven {
       lines.append(
         "  the optimizer's betas \(settings.adam.betas), eps \(settings.adam.eps) and clip-grad \(settings.clipGrad) come from the "
           + "checkpoint: give --train-args if the run has others, and for a load without extra flags")
     }
-    return lines
+    return lines + extensionLines
   }
 
   var warnings: [String] {

@@ -87,6 +87,20 @@ package struct Checkpoint: Sendable {
     CheckpointNames(step: client.step, layout: layout, isPartitioned: client.settings.wrapper.isPartitioned)
   }
 
+  /// What a run needs beside the checkpoint, relative to `.zerofs`: the package that extends MDS, and the model's spec.
+  package var companions: [FileTree.Entry] { client.companions }
+
+  /// The tree as it stands on disk, where no mount has `.zerofs`: with what the run can't do without.
+  package func writtenTree(modified: timespec) -> FileTree {
+    let tree = tree(modified: modified)
+    guard client.needsCompanions else { return tree }
+    return FileTree(
+      tree.entries
+        + companions.map { entry in
+          FileTree.Entry("\(FileTree.reportDirectory)/\(entry.path)") { entry.file() }
+        }, modified: modified)
+  }
+
   package func tree(modified: timespec) -> FileTree {
     var entries =
       [FileTree.Entry(CheckpointNames.latest) { [tag] in VirtualFile(tag) }] + client.ownFiles(tag: tag)

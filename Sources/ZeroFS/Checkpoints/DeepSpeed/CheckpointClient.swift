@@ -25,6 +25,15 @@ protocol CheckpointClient: Sendable {
   func layerFiles(tp: Int, pp: Int) -> [(name: String, contents: @Sendable () -> PickleValue)]
   /// What the client writes beside DeepSpeed's files; `tag` is the directory of these.
   func ownFiles(tag: String) -> [FileTree.Entry]
+  /// What a run needs beside the checkpoint, relative to `.zerofs`.
+  var companions: [FileTree.Entry] { get }
+  /// Whether it can't do without.
+  var needsCompanions: Bool { get }
+}
+
+extension CheckpointClient {
+  var companions: [FileTree.Entry] { [] }
+  var needsCompanions: Bool { false }
 }
 
 /// The model in a few numbers; those that its configuration doesn't tell are `nil`.

@@ -54,6 +54,15 @@ struct MegatronClient: CheckpointClient {
     }
   }
 
+  var companions: [FileTree.Entry] {
+    MegatronExtensionFiles(
+      spec: model.table.architecture.spec, isGuarded: model.extensionUse == .guarded,
+      facts: ArgumentFact.ofLauncher(model)
+    ).entries
+  }
+
+  var needsCompanions: Bool { model.table.architecture.extensionNeed == .always }
+
   private var learningRateFile: FileTree.Entry {
     FileTree.Entry("lr_state_dict.yaml") { [state] in
       VirtualFile("iteration: \(state.iteration)\nlr: \(state.run.double("lr").map { "\($0)" } ?? "null")\n")

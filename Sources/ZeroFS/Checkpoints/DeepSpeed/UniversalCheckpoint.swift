@@ -46,7 +46,8 @@ struct UniversalCheckpoint: Sendable {
     ])
   }
 
-  /// What the engine reads beside the parameters, which holds for every layout; `args` would name one.
+  /// What the engine reads beside the parameters, which holds for every layout; `args` would name one. The guard, which they would
+  /// hold, is an entry of its own.
   private func modelState() -> PickleValue {
     guard case .dict(let items) = ModelState(tp: 0, pp: 0, dp: 0, state: state, settings: settings).value()
     else { return .none }
@@ -57,7 +58,8 @@ struct UniversalCheckpoint: Sendable {
       items: items.filter { item in
         guard case .string(let key) = item.key else { return true }
         return !own.contains(key)
-      } + [(.string("module"), .none), (.string("mp_world_size"), .int(1))])
+      } + [(.string("module"), .none), (.string("mp_world_size"), .int(1))]
+        + (state.guardObject.map { [(.string(MegatronExtensionFiles.package), $0)] } ?? []))
   }
 
   private func archive(_ path: String, _ value: @escaping @Sendable () -> PickleValue) -> FileTree.Entry {
@@ -72,6 +74,8 @@ extension Sharding {
   fileprivate var universalMarks: [(String, PickleValue)] {
     switch self {
     case .replicated: []
+    // DeepSpeed cuts the padding of matrices only.
+    case .vocabulary where isVocabularyVector: [("cat_dim", .int(0))]
     case .vocabulary: [("cat_dim", .int(0)), ("vocab_tensor", .bool(true))]
     case .rows(let parts, _) where parts.count > 1:
       [("cat_dim", .int(0)), ("param_n_sub_params", .int(parts.count))]

@@ -35,9 +35,13 @@ struct UniversalCheckpointInfo: Sendable {
   }
 
   /// Patterns of a layer's parameters that are cut so.
-  private func layer(_ isMeant: (Sharding) -> Bool) -> [String] {
+  ///
+  /// - Parameter added: whether those of the extension are meant, and not MDS's own.
+  private func layer(added: Bool = false, _ isMeant: (Sharding) -> Bool) -> [String] {
     let prefix = isPipeline ? "\\d+." : "language_model.encoder.layers.\\d+."
-    return model.table.entries(of: .layer(0)).filter { isMeant($0.sharding) }.map { prefix + $0.name }
+    return model.table.entries(of: .layer(0)).filter { $0.isAdded == added && isMeant($0.sharding) }.map {
+      prefix + $0.name
+    }
   }
 
   private func patterns(of module: MegatronModule, _ isMeant: (Sharding) -> Bool) -> [String] {
@@ -50,7 +54,7 @@ struct UniversalCheckpointInfo: Sendable {
 
   private var vocabulary: [String] {
     let modules: [MegatronModule] = model.isTied ? [.embedding] : [.embedding, .outputLayer]
-    return modules.flatMap { patterns(of: $0) { !$0.isReplicated } }
+    return modules.flatMap { patterns(of: $0) { !$0.isReplicated && !$0.isVocabularyVector } }
   }
 
   /// MDS names the table of a tied embedding, whether it is tied or not.
@@ -60,14 +64,15 @@ struct UniversalCheckpointInfo: Sendable {
     }
   }
 
-  /// In MDS's order: norms' weights, the final norm, positions, linear layers' biases, norms' biases.
+  /// In MDS's order: norms' weights, the final norm, positions, linear layers' biases, norms' biases; then the extension's norms
+  /// (zerofs_megatron/universal.py).
   private var replicated: [String] {
     let ofLayer = layer { $0.isReplicated }
     let biases = ofLayer.filter { $0.hasSuffix(".bias") }
     let isNorm = { (name: String) in name.hasSuffix("layernorm.bias") }
     return ofLayer.filter { $0.hasSuffix(".weight") } + patterns(of: .finalNorm) { $0.isReplicated }
       + positions
-      + biases.filter { !isNorm($0) } + biases.filter(isNorm)
+      + biases.filter { !isNorm($0) } + biases.filter(isNorm) + layer(added: true) { $0.isReplicated }
   }
 }
 

@@ -11,6 +11,8 @@ package struct ArgumentFact: Sendable {
   let value: ArgumentValue
   /// What goes wrong with another value.
   let otherwise: String
+  /// Whether MDS then stops, or trains on with another loss.
+  var stops: Bool { ArgumentFact.stopping.contains(otherwise) }
   /// Other arguments that come to the same.
   private let alternative: [String: ArgumentValue]
 
@@ -32,6 +34,8 @@ package struct ArgumentFact: Sendable {
     self.init(name, value == on ? flag : "no \(flag)", .bool(value), otherwise: otherwise)
   }
 
+  var hasAlternative: Bool { !alternative.isEmpty }
+
   /// Whether the run comes to the same by other arguments.
   func isMetOtherwise(_ arguments: MegatronArguments) -> Bool {
     !alternative.isEmpty && alternative.allSatisfy { arguments[$0.key] ?? .none == $0.value }
@@ -52,12 +56,20 @@ package struct ArgumentFact: Sendable {
     sizes(model) + architecture(model.table) + layout(model)
   }
 
+  /// Of `otherwise`: what MDS can't load.
+  private static let stopping: Set<String> = [
+    shapes, "layers are missing or left over", "heads are cut wrongly", "the embeddings' shapes don't match",
+    "LayerNorms expect biases, which the checkpoint lacks", "linear layers expect biases, which the checkpoint lacks",
+    "stages look for other layers' files", "the optimizer's files don't fit",
+    "the optimizer's state is cut into another number of parts",
+  ]
+
   private static let shapes = "parameters have other shapes and the checkpoint doesn't load"
   private static let rotation =
     "positions are rotated otherwise than in training, and the loss is ruined without an error"
   private static let experts = "experts, which the checkpoint lacks, stay random"
 
-  private static func sizes(_ model: MegatronModel) -> [ArgumentFact] {
+  static func sizes(_ model: MegatronModel) -> [ArgumentFact] {
     let c = model.configuration
     return [
       .init("num_layers", "--num-layers", number: c.layers, otherwise: "layers are missing or left over"),
@@ -80,7 +92,7 @@ package struct ArgumentFact: Sendable {
     ]
   }
 
-  private static func architecture(_ table: ParameterTable) -> [ArgumentFact] {
+  static func architecture(_ table: ParameterTable) -> [ArgumentFact] {
     let architecture = table.architecture
     let norm = architecture.normalization
     return positions(table) + activation(architecture.activation) + [

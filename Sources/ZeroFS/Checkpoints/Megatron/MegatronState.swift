@@ -28,7 +28,15 @@ struct MegatronState: Sendable {
       "argparse", "Namespace",
       arguments.attributes.filter { !model.flavor.missingArguments.contains($0.name) }.map { name, value in
         (name, object(name, deepSpeedConfiguration) ?? value.pickle)
-      })
+      } + (guardObject.map { [(MegatronExtensionFiles.package, $0)] } ?? []))
+  }
+
+  /// What keeps a run without the extension, or with another spec, from loading the checkpoint (zerofs_megatron/guard.py).
+  var guardObject: PickleValue? {
+    guard model.extensionUse == .guarded, model.table.architecture.extensionNeed == .always else { return nil }
+    return .new(
+      class: .global(module: "\(MegatronExtensionFiles.package).guard", name: "Required"),
+      arguments: [.string(model.table.architecture.spec.guardText)])
   }
 
   /// Attributes that hold more than a word of a command line.

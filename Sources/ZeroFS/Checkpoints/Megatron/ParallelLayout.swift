@@ -77,6 +77,8 @@ package enum LayoutError: Failure, Equatable {
   /// An option that means nothing in a flavor.
   case notInFlavor(option: String, flavor: String)
   case notTied
+  /// A bias of the output layer where the extension can't have one.
+  case tiedHeadBias, headBiasAtStage3
   /// More ranks than a directory is composed for only because its name was looked up.
   case ranks(Int, allowed: Int)
 
@@ -85,7 +87,7 @@ package enum LayoutError: Failure, Equatable {
     case .size, .zeroStage, .pipelineZeroStage, .pipelineStagesWithoutPipeline,
       .contradiction, .tensorParallel, .pipelineParallel, .vocabularyDivisor,
       .iteration, .alreadyUntied, .sequenceParallel, .deepSpeedVersion, .otherFlavor, .wholeModel,
-      .notInFlavor, .notTied, .ranks:
+      .notInFlavor, .notTied, .tiedHeadBias, .headBiasAtStage3, .ranks:
       .layout
     }
   }
@@ -126,6 +128,12 @@ package enum LayoutError: Failure, Equatable {
       "--deepspeed-version \(text): checkpoints of 0.14 to 0.19 are served. Give X.Y or X.Y.Z of one of these."
     case .wholeModel(let option):
       "\(option) with --flavor hf: a model of transformers is whole on each rank. Spread it by --dp and --zero-stage."
+    case .tiedHeadBias:
+      "lm_head.bias: the extension has a bias for an output layer that is not the embedding. Give "
+        + "--untie-embeddings-and-output-weights."
+    case .headBiasAtStage3:
+      "--zero-stage 3: the model's output layer has a bias, which the extension uses outside of its module, so that stage 3 doesn't "
+        + "gather it. Use stage 1 or 2."
     case .notInFlavor(let option, let flavor):
       "\(option) with --flavor \(flavor): there is no such thing in this kind of checkpoint. Leave the option out."
     case .notTied:

@@ -39,7 +39,6 @@ package struct RunArguments: Sendable {
       let completed = try arguments.completed(for: RunArguments.run(model, tp: 0, pp: 0, dp: 0, iteration: 0))
       for fact in facts { try fact.check(completed) }
       try RunArguments.checkVocabulary(arguments, tokenizer, model)
-      try model.check(sequenceLength: completed.int("seq_length"))
     }
     for fact in facts where !fact.isMetOtherwise(arguments) { arguments.set(fact.name, fact.value) }
     arguments.set("deepspeed", .bool(true))

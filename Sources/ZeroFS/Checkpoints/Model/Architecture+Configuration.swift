@@ -14,9 +14,11 @@ extension Architecture {
     }
     normalization = family.normalization
     epsilon = c.normEps
-    activation = try Activation(c.hiddenAct, isGated: family.isGated)
+    (activation, spec.activation) = try Activation.named(c.hiddenAct, isGated: family.isGated)
     positions = .learned
+    spec.hasOneKeyValueHead = c.keyValueHeads == 1 && c.heads > 1
     if let window = c.slidingWindow, c.attention.contains(.sliding) {
+      beyondLimits.window = .init(size: window, layers: c.attention.contains(.full) ? c.slidingLayers : nil)
       sequenceLimits.append(SequenceLimit(tokens: window, feature: "sliding_window \(window)"))
     }
     if let rope = c.rope { try rotate(rope, family, c) }
@@ -48,30 +50,72 @@ extension Architecture {
         "halves of them are rotated against each other.")
     }
     positions = .rotary(theta: theta, percent: percent)
-    scale(rope, c, rotated: rotated)
+    try scale(rope, family, c)
+    let isScaled = spec.rope != nil || beyondLimits.rope != nil
+    if let local = rope.localTheta, local != rope.theta || isScaled, c.attention.contains(.sliding) {
+      spec.ropeLocal = .init(theta: local, layers: c.slidingLayers)
+    }
   }
 
   /// Rope scaling (transformers `modeling_rope_utils.py`), where MDS has none.
-  private mutating func scale(_ rope: RopeParameters, _ c: ModelConfiguration, rotated: Int) {
+  private mutating func scale(_ rope: RopeParameters, _ family: ModelFamily, _ c: ModelConfiguration)
+    throws(ModelFamily.Refusal)
+  {
+    // Where sliding attention has a theta of its own, the other one is the command line's.
+    let members = rope.members(
+      hasTheta: rope.localTheta == nil, hasPartialFactor: family.rotatesPartially,
+      maxPositionEmbeddings: c.maxPositionEmbeddings)
     switch rope.type {
     case "default": return
     case "linear" where rope.factor == 1: return
     case "dynamic":
+      beyondLimits.rope = members
       sequenceLimits.append(
         SequenceLimit(tokens: c.maxPositionEmbeddings, feature: "rope_scaling \"dynamic\""))
     case "longrope" where rope.shortFactor?.allSatisfy { $0 == 1 } == true:
       let original = rope.originalMaxPositionEmbeddings ?? c.maxPositionEmbeddings
+      beyondLimits.rope = members
       sequenceLimits.append(SequenceLimit(tokens: original, feature: "rope_scaling \"longrope\""))
-      let factor = rope.longRopeAttentionFactor(c.maxPositionEmbeddings, original)
-      if factor != 1 {
-        rotary = RotaryRows(headDim: c.headDim, rotated: rotated, scale: Float(factor))
-      }
-    default:
-      warnings.append(
-        "rope_scaling \"\(rope.type)\": MDS has plain rotary embeddings only. The weights are right, but without a patch of its "
-          + "RotaryEmbedding the model computes other positions than it was trained with, and the loss is higher. "
-          + "--flavor hf trains the model as it is.")
+      attentionFactor = rope.longRopeAttentionFactor(c.maxPositionEmbeddings, original)
+    case "linear", "llama3", "yarn", "longrope": spec.rope = members
+    default: throw .lacks("rope_type \"\(JSON.excerpt(rope.type))\"", "such rotation, nor has the extension")
     }
+  }
+
+  /// Decides whether the extension is needed, when everything is known that it would have to compute.
+  ///
+  /// - Parameter sequenceLength: the run's, in tokens; `nil` where that isn't known.
+  mutating func settle(_ c: ModelConfiguration, sequenceLength: Int?) {
+    let isBeyond = sequenceLength.map { length in sequenceLimits.contains { length > $0.tokens } }
+    if !spec.isEmpty || isBeyond == true {
+      extensionNeed = .always
+    } else if isBeyond == nil && !sequenceLimits.isEmpty {
+      extensionNeed = .beyondLimits
+    }
+    if extensionNeed != .never {
+      spec.rope = spec.rope ?? beyondLimits.rope
+      spec.window = spec.window ?? beyondLimits.window
+    }
+    if extensionNeed != .beyondLimits { sequenceLimits = [] }
+    if extensionNeed != .always, attentionFactor != 1, case .rotary(_, let percent) = positions {
+      var rows = rotary ?? RotaryRows(headDim: c.headDim, rotated: Int(Double(c.headDim) * percent))
+      rows.scale = Float(attentionFactor)
+      rotary = rows
+      spec.rope?.set("attention_factor", .double(1))
+    }
+  }
+}
+
+extension ModelConfiguration {
+  var slidingLayers: [Int] { attention.indices.filter { attention[$0] == .sliding } }
+  var fullLayers: [Int] { attention.indices.filter { attention[$0] == .full } }
+
+  /// A number that `null` leaves out.
+  ///
+  /// - Parameter missing: what the class has where the file lacks it.
+  func optionalNumber(_ name: String, missing: Double? = nil) -> Double? {
+    guard let value = self[name] else { return missing }
+    return value.number
   }
 }
 
@@ -91,23 +135,27 @@ extension RopeParameters {
 }
 
 extension Architecture.Activation {
+  /// What flags say, and what the extension puts in its place where they can't say it.
+  ///
   /// - Parameter name: of transformers `activations.py`: `ACT2CLS`.
-  init(_ name: String, isGated: Bool) throws(ModelFamily.Refusal) {
-    switch (name, isGated) {
-    case ("silu", true), ("swish", true): self = .swiGLU
-    case (_, true):
-      throw .init(
-        "hidden_act \"\(name)\"",
-        "MDS's gated MLP has SiLU (--swiglu) only. --flavor hf trains the model as it is.")
-    case ("gelu", false): self = .gelu
-    case ("gelu_new", false), ("gelu_fast", false), ("gelu_pytorch_tanh", false), ("gelu_accurate", false):
-      self = .geluTanh
-    case ("relu2", false): self = .squaredReLU
-    default:
-      throw .init(
-        "hidden_act \"\(name)\"",
-        "MDS's MLP has GELU and squared ReLU (--squared-relu) where it isn't gated. --flavor hf trains the model as it is."
-      )
+  static func named(_ name: String, isGated: Bool) throws(ModelFamily.Refusal) -> (
+    Self, ExtensionSpec.Activation?
+  ) {
+    let activation: ExtensionSpec.Activation
+    switch name {
+    case "silu", "swish": activation = .silu
+    case "gelu": activation = .gelu
+    case "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_accurate": activation = .geluTanh
+    case "relu": activation = .relu
+    case "relu2": activation = .relu2
+    default: throw .lacks("hidden_act \"\(JSON.excerpt(name))\"", "such activation, nor has the extension")
+    }
+    if isGated { return (.swiGLU, activation == .silu ? nil : activation) }
+    switch activation {
+    case .gelu: return (.gelu, nil)
+    case .geluTanh: return (.geluTanh, nil)
+    case .relu2: return (.squaredReLU, nil)
+    case .silu, .relu: return (.gelu, activation)
     }
   }
 }

@@ -1,7 +1,7 @@
 import Bytes
 import HuggingFace
 
-/// What MDS's GPT model is told to compute, beside sizes.
+/// What MDS's GPT model is told to compute, beside sizes, and what the extension has to add.
 package struct Architecture: Sendable {
   /// `--normalization`; `LayerNorm` always has a bias in MDS.
   enum Normalization: String, Sendable {
@@ -9,7 +9,7 @@ package struct Architecture: Sendable {
     case layerNorm = "layernorm"
   }
 
-  /// The MLP's activation (MDS `megatron/model/transformer.py`: `ParallelMLP.__init__`).
+  /// The MLP's activation as flags say it (MDS `megatron/model/transformer.py`: `ParallelMLP.__init__`).
   enum Activation: Sendable {
     /// `--swiglu`: gated, with SiLU.
     case swiGLU
@@ -37,7 +37,15 @@ package struct Architecture: Sendable {
     var isIdentity: Bool { scale == 1 && offset == 0 }
   }
 
-  /// Sequences up to which MDS computes what transformers does, which goes on otherwise behind them.
+  /// Whether MDS computes the model without the extension.
+  package enum ExtensionNeed: Sendable {
+    case never
+    /// Up to `sequenceLimits`, and the run's sequences aren't known.
+    case beyondLimits
+    case always
+  }
+
+  /// Sequences up to which MDS without the extension computes what transformers does.
   package struct SequenceLimit: Sendable, Hashable {
     let tokens: Int
     /// What the model has, in words: `sliding_window 4096`.
@@ -53,7 +61,15 @@ package struct Architecture: Sendable {
   var foldings: [Role: Affine] = [:]
   /// Of queries and keys; `nil` where MDS rotates the same.
   var rotary: RotaryRows?
+  /// What the extension has to compute.
+  var spec = ExtensionSpec()
+  var extensionNeed = ExtensionNeed.never
+  /// What it has to compute beyond `sequenceLimits` only: rope and windows.
+  var beyondLimits = ExtensionSpec()
   var sequenceLimits: [SequenceLimit] = []
+  /// What transformers multiplies rotated rows with at every length (`attention_scaling`): folded into queries and keys where MDS
+  /// computes the model alone.
+  var attentionFactor = 1.0
   /// What is served as asked and may still surprise.
   var warnings: [String] = []
 

@@ -49,15 +49,20 @@ struct HFTensor: Sendable {
     return rotary?.transformers(view) ?? view
   }
 
-  /// The tensor in the files from all of its parts; what was folded into them is taken out again, in fp32.
+  /// The tensor in the files from all of its parts; what was folded into them is taken out again, in fp32. Rows in front that no
+  /// part has are zeros.
   ///
-  /// - Precondition: the parts are of one tensor, and cover its rows.
+  /// - Precondition: the parts are of one tensor, and cover its other rows.
   static func stored(_ parts: [(tensor: HFTensor, view: TensorExpression)]) -> TensorExpression {
     let views = parts.sorted { $0.tensor.rows.lowerBound < $1.tensor.rows.lowerBound }.map {
       $0.tensor.unfolded($0.view)
     }
     let widest = views.map(\.dtype).max { $0.size < $1.size } ?? .float32
-    let whole = TensorExpression.concatenating(views.map { $0.cast(to: widest) })
+    let unused = parts.map(\.tensor.rows.lowerBound).min() ?? 0
+    let front =
+      unused == 0
+      ? [] : [TensorExpression.zeros([unused] + parts[0].tensor.shape.dropFirst(), widest)]
+    let whole = TensorExpression.concatenating(front + views.map { $0.cast(to: widest) })
     return parts[0].tensor.isTransposed ? whole.transposed() : whole
   }
 }

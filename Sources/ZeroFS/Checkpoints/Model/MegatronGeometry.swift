@@ -27,6 +27,10 @@ package struct MegatronGeometry: Sendable {
       }
       throw .tensorParallel(tp: layout.tp, what: unit.name, count: unit.count, allowed: allowed)
     }
+    if table.architecture.spec.hasHeadBias {
+      if isTied { throw .tiedHeadBias }
+      if layout.zeroStage == 3 { throw .headBiasAtStage3 }
+    }
     if layout.sp > 1 && layout.modelParallelSize > 1 { throw .sequenceParallel(sp: layout.sp) }
     let layers = table.configuration.layers
     guard layout.pp <= layers else { throw .pipelineParallel(pp: layout.pp, layers: layers) }

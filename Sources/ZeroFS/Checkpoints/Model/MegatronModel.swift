@@ -6,6 +6,8 @@ package struct MegatronModel: Sendable {
   package let geometry: MegatronGeometry
   /// The fork that saves it.
   package let flavor: MegatronFlavor
+  /// What becomes of what MDS can't compute alone.
+  package let extensionUse: ExtensionUse
   private let masters: Parameter.Masters
   let directory: HuggingFaceDirectory
   /// Of the embedding and the output layer, by the name of the tensor, where padding is filled with them.
@@ -22,9 +24,18 @@ package struct MegatronModel: Sendable {
     _ directory: HuggingFaceDirectory, layout: ParallelLayout, tokens: Int? = nil,
     vocabularyDivisor: Int = 128,
     vocabularyFilling: PaddedVocabulary.Filling = .zero, untie: Bool = false,
-    masters: Parameter.Masters = .parameters, flavor: MegatronFlavor = .alcf
+    masters: Parameter.Masters = .parameters, flavor: MegatronFlavor = .alcf, sequenceLength: Int? = nil,
+    extensionUse: ExtensionUse = .guarded
   ) throws {
-    let table = try ParameterTable(of: directory, flavor: flavor)
+    // Sequences short enough for MDS alone, if there are such.
+    let table = try ParameterTable(
+      of: directory, flavor: flavor, sequenceLength: extensionUse == .none ? 0 : sequenceLength)
+    if extensionUse == .none && table.architecture.extensionNeed == .always {
+      throw ModelError.unsupported(
+        feature: table.architecture.spec.summary,
+        why: "MDS computes this with its extension only. Leave --extension none out, or train the model with --flavor hf.",
+        path: directory.configurationFile.path)
+    }
     let c = table.configuration
     guard vocabularyDivisor >= 1 && vocabularyDivisor < 1 << 24 else {
       throw LayoutError.vocabularyDivisor(vocabularyDivisor)
@@ -37,6 +48,7 @@ package struct MegatronModel: Sendable {
         filling: vocabularyFilling),
       isTied: table.isTied && !untie)
     (self.masters, self.flavor, self.directory) = (masters, flavor, directory)
+    self.extensionUse = extensionUse
     try directory.check(table)
     means = vocabularyFilling == .mean ? try MegatronModel.means(table, directory) : [:]
   }
@@ -46,7 +58,8 @@ package struct MegatronModel: Sendable {
   {
     var means: [String: ColumnMean] = [:]
     for module in [MegatronModule.embedding, .outputLayer] {
-      for case .vocabulary(.stored(let tensor)) in table.entries(of: module).map(\.sharding) {
+      for case .vocabulary(.stored(let tensor)) in table.entries(of: module).map(\.sharding)
+      where tensor.shape.count == 2 {
         means[tensor.name] = ColumnMean(tensor.view(of: try directory.tensor(of: tensor)))
       }
     }
@@ -69,14 +82,19 @@ package struct MegatronModel: Sendable {
     }
   }
 
-  /// Every parameter whole, over all tensor-parallel ranks and pipeline stages, without vocabulary padding.
+  /// Every parameter whole, over all tensor-parallel ranks and pipeline stages, without vocabulary padding; DeepSpeed leaves the
+  /// padding of a bias of the vocabulary as it is.
   func wholeParameters() -> [(parameter: Parameter, sharding: Sharding)] {
-    let whole = TensorParallelism(
-      size: 1, keyValueHeads: configuration.keyValueHeads,
-      vocabulary: PaddedVocabulary(unpadded: vocabulary.size))
+    func whole(_ vocabulary: PaddedVocabulary) -> TensorParallelism {
+      TensorParallelism(size: 1, keyValueHeads: configuration.keyValueHeads, vocabulary: vocabulary)
+    }
+    let (unpadded, padded) = (whole(PaddedVocabulary(unpadded: vocabulary.size)), whole(vocabulary))
     return geometry.allModules.flatMap { module in
       table.entries(of: module).map {
-        (parameter(geometry.qualifiedName(module, $0.name), $0.sharding, whole, tp: 0), $0.sharding)
+        let name = geometry.qualifiedName(module, $0.name)
+        return (
+          parameter(name, $0.sharding, $0.sharding.isVocabularyVector ? padded : unpadded, tp: 0), $0.sharding
+        )
       }
     }
   }
@@ -126,15 +144,25 @@ package struct MegatronModel: Sendable {
   }
 }
 
+/// What becomes of a model that MDS can't compute alone (docs/extension.md).
+package enum ExtensionUse: String, Codable, Sendable, CaseIterable {
+  /// It is served, and its checkpoints can't be loaded by a run without the extension.
+  case guarded
+  /// It is served, as if MDS could.
+  case unguarded
+  /// It is refused.
+  case none
+}
+
 extension ParameterTable {
   /// The table of the model in `directory`.
   ///
   /// - Throws: `ModelError`, `SourceError`.
-  init(of directory: HuggingFaceDirectory, flavor: MegatronFlavor = .alcf) throws {
+  init(of directory: HuggingFaceDirectory, flavor: MegatronFlavor = .alcf, sequenceLength: Int? = nil) throws {
     let file = directory.configurationFile
-    let family = try ModelFamily(servedBy: file)
+    let served = try ModelFamily(servedBy: file)
     try directory.requireLayers()
-    let c = try ModelConfiguration(file, keys: family.keys)
+    let (family, c) = try served.configured(by: file)
     let isTied = try directory.isTied(family, configured: c.tieWordEmbeddings)
     do throws(ModelFamily.Refusal) {
       if flavor.splitsAttentionInThirds && c.heads != c.keyValueHeads {
@@ -145,7 +173,7 @@ extension ParameterTable {
       }
       try self.init(
         family, c, isTied: isTied, splitsAttentionInThirds: flavor.splitsAttentionInThirds,
-        holds: directory.locates)
+        sequenceLength: sequenceLength, holds: directory.locates)
     } catch {
       throw ModelError.unsupported(feature: error.feature, why: error.why, path: file.path)
     }

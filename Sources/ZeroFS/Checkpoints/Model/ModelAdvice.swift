@@ -4,17 +4,9 @@ import Run
 
 /// What a user should know of a model in MDS: things that are served and may still surprise.
 extension MegatronModel {
-  /// - Throws: `ModelError.sequenceLength` where MDS computes something else for sequences of this length.
-  func check(sequenceLength: Int?) throws(ModelError) {
-    guard let sequenceLength else { return }
-    for limit in table.architecture.sequenceLimits where sequenceLength > limit.tokens {
-      throw .sequenceLength(sequenceLength, limit, path: directory.configurationFile.path)
-    }
-  }
-
   func warnings(_ run: RunArguments) -> [String] {
     [
-      sourceWarnings, table.architecture.warnings, unknownSequenceWarnings(run), biasWarnings, tyingWarnings,
+      sourceWarnings, table.architecture.warnings, extensionWarnings(run), biasWarnings, tyingWarnings,
       foldingWarnings, layerNormWarnings(run), vocabulary.warnings(tp: layout.tp),
     ].flatMap { $0 }
   }
@@ -33,13 +25,27 @@ extension MegatronModel {
     configuration.architectures.first.map { "architectures \"\(JSON.excerpt($0))\"" } ?? "model_type alone"
   }
 
-  /// Limits that the run may exceed without anyone knowing.
-  private func unknownSequenceWarnings(_ run: RunArguments) -> [String] {
-    guard run.int("seq_length") == nil else { return [] }
-    return table.architecture.sequenceLimits.filter { $0.tokens < configuration.maxPositionEmbeddings }.map {
-      "\($0.feature): MDS computes this model for sequences of up to \($0.tokens) tokens. Longer ones are computed otherwise "
-        + "than in training; --train-args with --seq-length shows that they aren't."
+  /// What MDS doesn't compute alone, or not for sequences that the run may have without anyone knowing.
+  private func extensionWarnings(_ run: RunArguments) -> [String] {
+    let architecture = table.architecture
+    var warnings = architecture.sequenceLimits.filter { $0.tokens < configuration.maxPositionEmbeddings }.map {
+      "\($0.feature): MDS alone computes this model for sequences of up to \($0.tokens) tokens, with the extension for all. Say the "
+        + "run's --seq-length by --train-args, or start it by python3 -m zerofs_megatron, with the mount's .zerofs on PYTHONPATH."
     }
+    guard architecture.extensionNeed == .always else { return warnings }
+    let missed =
+      extensionUse == .unguarded
+      ? "Without it the run computes another model, and nothing stops it."
+      : "Without it the run stops when it loads the checkpoint."
+    warnings.append(
+      "\(architecture.spec.summary): MDS computes this with the extension, which .zerofs of the mount has: start the run by "
+        + "python3 -m zerofs_megatron, with that on PYTHONPATH. \(missed)")
+    if run.isTrue("sequence_parallel") {
+      warnings.append(
+        "--sequence-parallel: MDS under DeepSpeed doesn't sum the gradients of the norms over tensor-parallel ranks, with or without "
+          + "the extension; they train apart.")
+    }
+    return warnings
   }
 
   private var biasWarnings: [String] {
@@ -73,12 +79,14 @@ extension MegatronModel {
   /// ALCF's fork, and upstream's before FPDT, give torch's LayerNorm an argument that only apex's has (MDS
   /// `megatron/model/gpt_model.py`: `GPTModelPipe`).
   private func layerNormWarnings(_ run: RunArguments) -> [String] {
+    // The extension mends it.
     guard table.architecture.normalization == .layerNorm, layout.engine == .pipeline, run.device != .cuda,
-      flavor != .upstreamFPDT
+      flavor != .upstreamFPDT, table.architecture.extensionNeed != .always
     else { return [] }
     return [
       "LayerNorm in the pipeline engine on \(run.device.rawValue): MDS fails when it makes the model (sequence_parallel is no "
-        + "argument of torch.nn.LayerNorm). Run with --no-pipeline-parallel, or on CUDA with apex."
+        + "argument of torch.nn.LayerNorm). Start it by python3 -m zerofs_megatron, with .zerofs of the mount on PYTHONPATH, run with "
+        + "--no-pipeline-parallel, or on CUDA with apex."
     ]
   }
 }

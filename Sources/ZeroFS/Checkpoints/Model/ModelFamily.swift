@@ -14,17 +14,22 @@ package struct ModelFamily: Sendable {
     let isTransposed: Bool
     /// In the files, where transformers renames it.
     let stored: String
+    /// Rows in front of the table that are no positions.
+    let unusedRows: Int
 
     init(
-      _ name: String, _ role: Role, bias: Bias = .none, isTransposed: Bool = false, stored: String? = nil
+      _ name: String, _ role: Role, bias: Bias = .none, isTransposed: Bool = false, stored: String? = nil,
+      unusedRows: Int = 0
     ) {
       (self.name, self.role, self.bias, self.isTransposed) = (name, role, bias, isTransposed)
-      self.stored = stored ?? name
+      (self.stored, self.unusedRows) = (stored ?? name, unusedRows)
     }
 
     /// With `prefix` in front of its name.
     func within(_ prefix: String) -> Module {
-      Module(prefix + name, role, bias: bias, isTransposed: isTransposed, stored: prefix + stored)
+      Module(
+        prefix + name, role, bias: bias, isTransposed: isTransposed, stored: prefix + stored,
+        unusedRows: unusedRows)
     }
   }
 
@@ -34,6 +39,8 @@ package struct ModelFamily: Sendable {
     case always
     /// As a member of the configuration says; where it says no, as the files have it all the same.
     case configured(@Sendable (ModelConfiguration) -> Bool)
+
+    var isAlways: Bool { if case .always = self { true } else { false } }
 
     static let attentionBias = Bias.configured(\.attentionBias)
     static let mlpBias = Bias.configured(\.mlpBias)
@@ -60,9 +67,8 @@ package struct ModelFamily: Sendable {
   ///
   /// - Throws: for a feature that MDS lacks.
   let refine: @Sendable (ModelConfiguration, inout Architecture) throws(Refusal) -> Void
-
-  /// What MDS lacks for every model of the family; `nil` for a family that is served.
-  let missing: Refusal?
+  /// The family with the modules that a configuration has, where those differ; it may correct what of the configuration counts.
+  private let variant: (@Sendable (inout ModelConfiguration) -> ModelFamily)?
 
   /// A feature of a model that can't be expressed, and what to do: the model's path is added by whoever knows it.
   package struct Refusal: Error {
@@ -82,14 +88,14 @@ package struct ModelFamily: Sendable {
     embeddings: [Module] = [Module("model.embed_tokens", .wordEmbeddings)], layers: String = "model.layers.",
     layer: [Module],
     head: [Module] = [Module("model.norm", .finalNorm), Module("lm_head", .outputLayer)],
-    refine: @escaping @Sendable (ModelConfiguration, inout Architecture) throws(Refusal) -> Void = { _, _ in
-    },
-    missing: Refusal? = nil
+    variant: (@Sendable (inout ModelConfiguration) -> ModelFamily)? = nil,
+    refine: @escaping @Sendable (ModelConfiguration, inout Architecture) throws(Refusal) -> Void = { _, _ in }
   ) {
+    self.variant = variant
     (self.modelTypes, self.models) = (modelTypes, models)
     (self.keys, self.isRemoteCode) = (keys, isRemoteCode)
     (self.normalization, self.embeddings, self.layers) = (normalization, embeddings, layers)
-    (self.layer, self.head, self.refine, self.missing) = (layer, head, refine, missing)
+    (self.layer, self.head, self.refine) = (layer, head, refine)
   }
 
   /// The family of a `model_type`; `nil` where there is none.
@@ -133,11 +139,28 @@ package struct ModelFamily: Sendable {
 
   /// What MDS has to compute.
   ///
-  /// - Throws: for a feature that MDS lacks.
-  func architecture(of c: ModelConfiguration) throws(Refusal) -> Architecture {
-    if let missing { throw missing }
+  /// - Parameter sequenceLength: the run's, in tokens; `nil` where that isn't known.
+  /// - Throws: for a feature that MDS and the extension lack.
+  func architecture(of c: ModelConfiguration, sequenceLength: Int?) throws(Refusal) -> Architecture {
     var architecture = try Architecture(self, c)
     try refine(c, &architecture)
+    architecture.spec.hasHeadBias = head.contains { $0.role == .outputLayer && $0.bias.isAlways }
+    architecture.settle(c, sequenceLength: sequenceLength)
     return architecture
+  }
+
+  /// The family with the modules that a model has.
+  ///
+  /// - Throws: `SourceError` for a configuration that can't be read.
+  func withModules(of file: ConfigurationFile) throws(SourceError) -> ModelFamily {
+    variant == nil ? self : try configured(by: file).0
+  }
+
+  /// The configuration of a model of this family, and the family with the modules that the model has.
+  ///
+  /// - Throws: `SourceError` for a configuration that can't be read.
+  func configured(by file: ConfigurationFile) throws(SourceError) -> (ModelFamily, ModelConfiguration) {
+    var c = try ModelConfiguration(file, keys: keys)
+    return (variant?(&c) ?? self, c)
   }
 }

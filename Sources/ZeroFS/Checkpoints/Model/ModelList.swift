@@ -3,14 +3,10 @@ import HuggingFace
 /// The families in words: the README's tables.
 package enum ModelList {
   package static var markdown: String {
-    let served = ModelFamily.all.filter { $0.missing == nil }.map { family in
+    let served = ModelFamily.all.map { family in
       "| \(code(family.modelTypes)) | \(family.models) | \(family.summary) |"
     }
-    let known = ModelFamily.all.compactMap { family in family.missing.map { ($0.feature, family.modelTypes) }
-    }
-    let others = (known + MissingFeature.all.map { ($0.feature, $0.modelTypes) }).map {
-      "| \($0.0) | \(code($0.1)) |"
-    }
+    let others = MissingFeature.all.map { "| \($0.feature) | \(code($0.modelTypes)) |" }
     return
       (["| `model_type` | models | in Megatron-DeepSpeed |", "|---|---|---|"] + served + [""]
       + ["| MDS lacks | `model_type` |", "|---|---|"] + others).joined(separator: "\n")
@@ -24,16 +20,28 @@ extension ModelFamily {
   fileprivate var summary: String {
     let norm = normalization == .rmsNorm ? "RMSNorm" : "LayerNorm"
     let activation =
-      switch try? Architecture.Activation(keys.hiddenAct, isGated: isGated) {
-      case .swiGLU: "SwiGLU"
-      case .geluTanh: "GELU by tanh"
-      case .gelu: "GELU"
-      case .squaredReLU: "squared ReLU"
-      case nil: keys.hiddenAct
+      switch try? Architecture.Activation.named(keys.hiddenAct, isGated: isGated) {
+      case (.swiGLU, .some)?: "GeGLU"
+      case (.swiGLU, nil)?: "SwiGLU"
+      case (.geluTanh, _)?: "GELU by tanh"
+      case (.gelu, nil)?: "GELU"
+      case (.squaredReLU, _)?: "squared ReLU"
+      case (.gelu, .some)?, nil: keys.hiddenAct
       }
     let isLearned = embeddings.contains { $0.role == .positionEmbeddings }
     let positions = isLearned ? "learned positions" : rotatesPartially ? "partial RoPE" : "RoPE"
-    return [norm, activation, positions].joined(separator: ", ")
-      + (isRemoteCode ? "; code of its directories" : "")
+    return [norm, activation, positions].joined(separator: ", ") + (isRemoteCode ? "; code of its directories" : "")
+      + (extensionSummary.map { "; with the extension: \($0)" } ?? "")
+  }
+
+  /// What the extension does for a model with the class's defaults; `nil` where MDS needs none.
+  private var extensionSummary: String? {
+    let text = #"{"model_type":"\#(modelTypes[0])"}"#
+    guard let file = try? ConfigurationFile(contents: Array(text.utf8), path: "config.json"),
+      let (family, c) = try? configured(by: file),
+      let architecture = try? family.architecture(of: c, sequenceLength: 1),
+      architecture.extensionNeed == .always
+    else { return nil }
+    return architecture.spec.summary
   }
 }

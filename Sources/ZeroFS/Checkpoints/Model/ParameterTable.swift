@@ -7,6 +7,8 @@ package struct ParameterTable: Sendable {
   struct Entry: Sendable {
     let name: String
     let sharding: Sharding
+    /// Whether the extension adds it.
+    var isAdded = false
   }
 
   let configuration: ModelConfiguration
@@ -25,16 +27,18 @@ package struct ParameterTable: Sendable {
   /// Of upstream since FPDT: a rank's rows of the fused attention weight are its queries, its keys, its values.
   private let splitsAttentionInThirds: Bool
 
-  /// - Parameter holds: whether the files have a tensor of this name.
+  /// - Parameters:
+  ///   - sequenceLength: the run's, in tokens; `nil` where that isn't known.
+  ///   - holds: whether the files have a tensor of this name.
   /// - Throws: `ModelFamily.Refusal`.
   init(
     _ family: ModelFamily, _ configuration: ModelConfiguration, isTied: Bool,
-    splitsAttentionInThirds: Bool = false, holds: (_ tensor: String) -> Bool
+    splitsAttentionInThirds: Bool = false, sequenceLength: Int? = nil, holds: (_ tensor: String) -> Bool
   ) throws(ModelFamily.Refusal) {
     (self.family, self.configuration, self.isTied) = (family, configuration, isTied)
     self.splitsAttentionInThirds = splitsAttentionInThirds
     vocabularyRows = configuration.vocabSize
-    architecture = try family.architecture(of: configuration)
+    architecture = try family.architecture(of: configuration, sequenceLength: sequenceLength)
     var unconfigured: [String] = []
     func hasBias(_ module: ModelFamily.Module, prefix: String) -> Bool {
       switch module.bias {
@@ -69,18 +73,20 @@ package struct ParameterTable: Sendable {
               name: "position_embeddings.weight",
               sharding: .replicated(content(.positionEmbeddings, "weight", in: module)))
           ] : [])
-    case .layer:
-      norm("input_layernorm.", .inputNorm, in: module)
-        + linear("self_attention.query_key_value.") { attention($0, in: module) }
-        + linear("self_attention.dense.") { rowParallel(.dense, $0, of: heads, in: module) }
-        + norm("post_attention_layernorm.", .postAttentionNorm, in: module)
-        + linear("mlp.dense_h_to_4h.") { .rows(projectionsUp($0, in: module), of: ffnColumns) }
-        + linear("mlp.dense_4h_to_h.") { rowParallel(.down, $0, of: ffnColumns, in: module) }
+    case .layer: attention(in: module) + mlp(in: module)
     case .finalNorm: norm("", .finalNorm, in: module)
     case .outputLayer:
       [Entry(name: "lm_head.weight", sharding: .vocabulary(content(.outputLayer, "weight", in: module)))]
+        + (spec.hasHeadBias
+          ? [
+            Entry(
+              name: "lm_head.bias", sharding: .vocabulary(content(.outputLayer, "bias", in: module)),
+              isAdded: true)
+          ] : [])
     }
   }
+
+  private var spec: ExtensionSpec { architecture.spec }
 
   /// Every tensor of the files that a parameter is made of.
   var tensors: [HFTensor] {
@@ -99,6 +105,39 @@ package struct ParameterTable: Sendable {
   }
 
   // MARK: - Of a layer
+
+  private func attention(in module: MegatronModule) -> [Entry] {
+    (spec.block == .post ? [] : norm("input_layernorm.", .inputNorm, in: module))
+      + linear("self_attention.query_key_value.") { attention($0, in: module) }
+      + linear("self_attention.dense.") { rowParallel(.dense, $0, of: heads, in: module) }
+      + queryKeyNorms(in: module)
+      + outputNorm("self_attention.output_layernorm.weight", .attentionOutputNorm, in: module)
+  }
+
+  private func mlp(in module: MegatronModule) -> [Entry] {
+    let hasNorm = spec.block != .post && spec.block != .parallelOneNorm
+    return (hasNorm ? norm("post_attention_layernorm.", .postAttentionNorm, in: module) : [])
+      + linear("mlp.dense_h_to_4h.") { .rows(projectionsUp($0, in: module), of: ffnColumns) }
+      + linear("mlp.dense_4h_to_h.") { rowParallel(.down, $0, of: ffnColumns, in: module) }
+      + outputNorm("mlp.output_layernorm.weight", .mlpOutputNorm, in: module)
+  }
+
+  /// zerofs_megatron/qk_norm.py: a norm of each head is the same on all ranks, one over all heads is cut like these.
+  private func queryKeyNorms(in module: MegatronModule) -> [Entry] {
+    guard let kind = spec.qkNorm else { return [] }
+    return [("q", Role.queryNorm, heads), ("k", .keyNorm, keyValueHeads)].map { letter, role, unit in
+      let content = content(role, "weight", in: module)
+      return Entry(
+        name: "self_attention.\(letter)_layernorm.weight",
+        sharding: kind == .head ? .replicated(content) : .rows([content], of: unit), isAdded: true)
+    }
+  }
+
+  /// zerofs_megatron/block.py.
+  private func outputNorm(_ name: String, _ role: Role, in module: MegatronModule) -> [Entry] {
+    guard spec.block == .post || spec.block == .sandwich else { return [] }
+    return [Entry(name: name, sharding: .replicated(content(role, "weight", in: module)), isAdded: true)]
+  }
 
   private func norm(_ name: String, _ role: Role, in module: MegatronModule) -> [Entry] {
     let suffixes = architecture.normalization == .layerNorm ? ["weight", "bias"] : ["weight"]
@@ -149,7 +188,7 @@ package struct ParameterTable: Sendable {
     return switch role {
     case .wordEmbeddings, .outputLayer: [vocabularyRows, hidden]
     case .positionEmbeddings: [configuration.maxPositionEmbeddings, hidden]
-    case .finalNorm, .inputNorm, .postAttentionNorm: [hidden]
+    case .finalNorm, .inputNorm, .postAttentionNorm, .attentionOutputNorm, .mlpOutputNorm: [hidden]
     case .query: [queryRows, hidden]
     case .key, .value: [keyRows, hidden]
     case .fusedQueryKeyValue, .groupedQueryKeyValue: [queryRows + 2 * keyRows, hidden]
@@ -157,13 +196,13 @@ package struct ParameterTable: Sendable {
     case .gate, .up: [ffn, hidden]
     case .fusedGateUp: [2 * ffn, hidden]
     case .down: [hidden, ffn]
-    case .queryNorm, .keyNorm: [configuration.headDim]
+    case .queryNorm: [spec.qkNorm == .width ? queryRows : configuration.headDim]
+    case .keyNorm: [spec.qkNorm == .width ? keyRows : configuration.headDim]
     }
   }
 
   /// The module that has the rows of `role`, and which of its own these are.
   private func place(of role: Role) -> (module: ModelFamily.Module, rows: Range<Int>)? {
-    let role = role == .outputLayer && isTied ? .wordEmbeddings : role
     for module in family.embeddings + family.layer + family.head {
       if module.role == role { return (module, 0..<shape(role)[0]) }
       guard let index = module.role.parts.firstIndex(of: role) else { continue }
@@ -176,7 +215,8 @@ package struct ParameterTable: Sendable {
   /// The tensor of a module's `weight` or `bias`, or of a part of it; where transformers has none, what is equal to none.
   private func content(_ role: Role, _ suffix: String, in place: MegatronModule) -> Sharding.Content {
     let isBias = suffix == "bias"
-    guard let (module, rows) = self.place(of: role), !isBias || biased.contains(module.name) else {
+    let stored = role == .outputLayer && isTied && !isBias ? .wordEmbeddings : role
+    guard let (module, rows) = self.place(of: stored), !isBias || biased.contains(module.name) else {
       // A norm without a weight multiplies by 1.
       let shape = shape(role)
       return isBias ? .constant(0, shape: [shape[0]]) : .constant(1, shape: shape)
@@ -184,11 +224,13 @@ package struct ParameterTable: Sendable {
     let prefix = if case .layer(let index) = place { "\(family.layers)\(index)." } else { "" }
     var folding = architecture.foldings[role] ?? .init()
     if isBias { folding.offset = 0 }
-    let shape = shape(module.role)
+    var shape = shape(module.role)
+    shape[0] += module.unusedRows
     return .stored(
       HFTensor(
         "\(prefix)\(module.stored).\(suffix)", shape: isBias ? [shape[0]] : shape,
-        isTransposed: module.isTransposed, rows: rows, rotary: role.isRotated ? architecture.rotary : nil,
+        isTransposed: module.isTransposed,
+        rows: (rows.lowerBound + module.unusedRows)..<(rows.upperBound + module.unusedRows), rotary: role.isRotated ? architecture.rotary : nil,
         folding: folding))
   }
 }

@@ -21,8 +21,10 @@ package enum Role: Sendable, Hashable {
   case fusedGateUp
   case down
 
-  /// A norm over the queries or keys, for which MDS has no module.
+  /// A norm over the queries or keys, which the extension has.
   case queryNorm, keyNorm
+  /// A norm behind attention or the MLP, which the extension has.
+  case attentionOutputNorm, mlpOutputNorm
 
   /// The roles whose rows follow one another in a fused module; the role itself otherwise.
   var parts: [Role] {
@@ -40,7 +42,7 @@ package enum Role: Sendable, Hashable {
       .down:
       true
     case .wordEmbeddings, .positionEmbeddings, .finalNorm, .outputLayer, .inputNorm, .postAttentionNorm,
-      .queryNorm, .keyNorm:
+      .queryNorm, .keyNorm, .attentionOutputNorm, .mlpOutputNorm:
       false
     }
   }

@@ -96,6 +96,11 @@ extension Sharding {
     }
   }
 
+  /// Whether it is a bias of the vocabulary, and no table of vectors.
+  var isVocabularyVector: Bool {
+    if case .vocabulary(let content) = self { content.shape.count == 1 } else { false }
+  }
+
   /// The shape of the parameter on each rank.
   func shape(_ geometry: TensorParallelism) -> [Int] {
     switch self {

@@ -67,6 +67,7 @@ package struct CheckpointOptions: Codable, Sendable, Equatable {
   package var gradAccumDtype: Precision?
   package var subGroupSize: Int?
   package var universalCheckpoint: Bool?
+  package var extensionUse: ExtensionUse?
 
   package init() {}
 

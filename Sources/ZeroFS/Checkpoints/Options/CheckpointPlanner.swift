@@ -82,7 +82,8 @@ package struct CheckpointPlanner: Sendable {
       vocabularyDivisor: options.makeVocabSizeDivisibleBy ?? 128,
       vocabularyFilling: options.vocabPadding ?? .zero,
       untie: options.untieEmbeddingsAndOutputWeights ?? false, masters: options.masters ?? .parameters,
-      flavor: megatron)
+      flavor: megatron, sequenceLength: arguments?.int("seq_length"),
+      extensionUse: options.extensionUse ?? .guarded)
     var own = ["seed": ArgumentValue.int(options.seed ?? 1234)]
     own["optimizer"] = options.optimizer.map { .string($0) }
     if options.fusedAdam == true { own["ds_fused_adam"] = .bool(true) }
@@ -115,6 +116,7 @@ package struct CheckpointPlanner: Sendable {
       ("--tokenizer", options.tokens != nil),
       ("--untie-embeddings-and-output-weights", options.untieEmbeddingsAndOutputWeights == true),
       ("--ds-fused-adam", options.fusedAdam == true),
+      ("--extension", options.extensionUse != nil),
       ("--optimizer", options.optimizer ?? "adamw" != "adamw"),
     ] where isGiven {
       throw LayoutError.notInFlavor(option: option, flavor: flavor.rawValue)

@@ -124,6 +124,7 @@ struct OptionField: Sendable {
     .choice("--masters", \.masters),
     .choice("--grad-accum-dtype", \.gradAccumDtype),
     .number("--sub-group-size", \.subGroupSize),
+    .choice("--extension", \.extensionUse),
   ]
 }
 

@@ -107,7 +107,7 @@ package struct ParameterOrder: Sendable {
     }
     try directory.requireLayers()
     if family.isRemoteCode { throw ModelError.noParameterOrder(file.modelType, path: file.path) }
-    let modules = family.modules(layers: layers)
+    let modules = try family.withModules(of: file).modules(layers: layers)
     var files: [String: String] = [:]
     var layerNorms: Set<String> = []
     var names: [String] = []

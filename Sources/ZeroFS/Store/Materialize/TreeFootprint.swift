@@ -24,7 +24,8 @@ struct TreeFootprint: Sendable {
     let why: String
   }
 
-  /// Looks through `root` and the tree's directories. Links aren't followed: they are strangers.
+  /// Looks through `root` and the tree's directories, but not `.zerofs`, where programs put what they need beside the tree. Links
+  /// aren't followed: they are strangers.
   ///
   /// - Throws: `ReadError` where a directory can't be listed.
   func strangers(in root: OpenDirectory) throws(ReadError) -> [Stranger] {
@@ -35,6 +36,7 @@ struct TreeFootprint: Sendable {
     var strangers: [Stranger] = []
     for name in try directory.names() {
       let path = prefix + name
+      if path == FileTree.reportDirectory { continue }
       // Removed meanwhile.
       guard let status = directory.status(name) else { continue }
       if directories.contains(path) {

@@ -1,9 +1,10 @@
 import HuggingFace
 
 extension ModelFamily {
-  /// transformers `models/gpt_neox/modeling_gpt_neox.py`, with sequential residuals: RedPajama-INCITE, StableLM-alpha.
+  /// transformers `models/gpt_neox/modeling_gpt_neox.py`: attention and MLP side by side, a LayerNorm each (Pythia), or one behind
+  /// the other (RedPajama-INCITE, StableLM-alpha).
   static let gptNeoX = ModelFamily(
-    "gpt_neox", models: "RedPajama-INCITE, StableLM-alpha",
+    "gpt_neox", models: "Pythia, GPT-NeoX-20B, RedPajama-INCITE, StableLM-alpha",
     keys: ConfigurationKeys(
       [.keyValueHeads: [], .headDim: [], .normEps: ["layer_norm_eps"], .mlpBias: []], hiddenSize: 6144,
       intermediateSize: 24576, layers: 44, heads: 64, vocabSize: 50432, normEps: 1e-05, hiddenAct: "gelu",
@@ -21,9 +22,7 @@ extension ModelFamily {
       Module("gpt_neox.final_layer_norm", .finalNorm, bias: .always),
       Module("lm_head", .outputLayer, stored: "embed_out"),
     ],
-    refine: { c, _ throws(Refusal) in
-      if c.flag("use_parallel_residual", true) {
-        throw .lacks("use_parallel_residual", "block whose attention and MLP read the same residual")
-      }
+    refine: { c, architecture in
+      if c.flag("use_parallel_residual", true) { architecture.spec.block = .parallel }
     })
 }

@@ -8,11 +8,6 @@ extension ModelFamily {
       [.mlpBias: []], intermediateSize: 22016, keyValueHeads: .init(.value(32), null: .heads), headDim: 128,
       vocabSize: 151936, maxPositionEmbeddings: 32768, slidingWindow: 4096, windows: .switched,
       hasLayerTypes: true),
-    layer: {
-      var layer = decoderLayer(attentionBias: .attentionBias, outputBias: .attentionBias)
-      layer.insert(
-        contentsOf: [Module("self_attn.q_norm", .queryNorm), Module("self_attn.k_norm", .keyNorm)], at: 4)
-      return layer
-    }(),
-    missing: .lacks("q_norm and k_norm", "norm over the heads of queries and keys"))
+    layer: withQueryKeyNorms(decoderLayer(attentionBias: .attentionBias, outputBias: .attentionBias)),
+    refine: { _, architecture in architecture.spec.qkNorm = .head })
 }
