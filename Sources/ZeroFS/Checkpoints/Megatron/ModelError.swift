@@ -6,8 +6,6 @@ package enum ModelError: Failure, Equatable {
   case unknownModelType(String, path: String)
   /// A feature of the model that MDS's GPT model has no code for.
   case unsupported(feature: String, why: String, path: String)
-  /// The run's sequences are longer than those for which MDS computes the model.
-  case sequenceLength(Int, Architecture.SequenceLimit, path: String)
   /// The order of the module's parameters isn't known (`--flavor hf`).
   case noParameterOrder(String, path: String)
   /// The file of `--parameter-order` isn't one.
@@ -15,7 +13,7 @@ package enum ModelError: Failure, Equatable {
 
   package var exitStatus: ExitStatus {
     switch self {
-    case .unsupported, .sequenceLength: .model
+    case .unsupported: .model
     case .unknownModelType, .noParameterOrder: .family
     case .parameterOrder: .run
     }
@@ -28,9 +26,6 @@ package enum ModelError: Failure, Equatable {
         + "those that it knows. --flavor hf with --parameter-order serves any model of transformers."
     case .unsupported(let feature, let why, let path):
       "\(path): \(feature): \(why)"
-    case .sequenceLength(let length, let limit, let path):
-      "\(path): \(limit.feature), and the run has --seq-length \(length): MDS computes this model for sequences of up to "
-        + "\(limit.tokens) tokens. Train on sequences no longer than that, or as the model is (--flavor hf)."
     case .noParameterOrder(let type, let path):
       "\(path): model_type \"\(type)\": zerofs doesn't know the order of this module's parameters, which safetensors files "
         + "don't keep. Give --parameter-order a file with it; `zerofs parameter-order` shows how to write one."

@@ -4,14 +4,6 @@ import Run
 
 /// What a user should know of a model in MDS: things that are served and may still surprise.
 extension MegatronModel {
-  /// - Throws: `ModelError.sequenceLength` where MDS computes something else for sequences of this length.
-  func check(sequenceLength: Int?) throws(ModelError) {
-    guard let sequenceLength else { return }
-    for limit in table.architecture.sequenceLimits where sequenceLength > limit.tokens {
-      throw .sequenceLength(sequenceLength, limit, path: directory.configurationFile.path)
-    }
-  }
-
   func warnings(_ run: RunArguments) -> [String] {
     [
       sourceWarnings, table.architecture.warnings, unknownSequenceWarnings(run), biasWarnings, tyingWarnings,
