@@ -108,10 +108,10 @@ package struct MegatronCommandLine: Sendable {
     if let tokens, tokens != vocabulary.rows {
       notes.append("the tokenizer counts \(tokens) tokens, and the model has \(vocabulary.rows) rows")
     }
-    if vocabulary.padded != vocabulary.rows {
+    if vocabulary.padded != vocabulary.size {
       notes.append(
-        "no --make-vocab-size-divisible-by leaves \(vocabulary.rows) rows at TP \(layout.tp)"
-          + (tokens == nil ? "" : " with this tokenizer")
+        "no --make-vocab-size-divisible-by leaves \(vocabulary.size) rows at TP \(layout.tp)"
+          + (tokens ?? vocabulary.size == vocabulary.size ? "" : " with this tokenizer")
           + ": there are \(vocabulary.padded)")
     }
     if tokens == nil {
