@@ -74,3 +74,10 @@ static inline int zerofs_memfd_create(const char *name) {
 
 // A pipe whose ends are closed by exec.
 static inline int zerofs_pipe(int ends[2]) { return (int)syscall(SYS_pipe2, ends, O_CLOEXEC); }
+
+// A lock of the whole file for the open file description (F_OFD_SETLK, F_OFD_SETLKW).
+static inline int zerofs_owner_lock(int file, short type, int waits) {
+  enum { SET = 37, SET_AND_WAIT = 38 };
+  struct flock lock = {.l_type = type, .l_whence = SEEK_SET};
+  return fcntl(file, waits ? SET_AND_WAIT : SET, &lock);
+}

@@ -1,10 +1,7 @@
 import ArgumentParser
 import Bytes
 import Checkpoints
-import Glibc
-import HuggingFace
 import Mount
-import Store
 
 struct MountCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -17,9 +14,6 @@ struct MountCommand: ParsableCommand {
       The mount holds other layouts, too: a directory below it whose name spells one, such as tp2-pp4-dp8-zero1-bf16 or \
       dp12-zero3-nopipe, is that checkpoint. .zerofs holds reports.
       """)
-
-  /// The daemon keeps about two kilobytes for each rank's files, before anybody looks at them.
-  private static let maxRanks = 1 << 20
 
   @Argument(
     help: "The Hugging Face model directory, or an archive that `zerofs materialize --compress` made.")
@@ -57,42 +51,12 @@ struct MountCommand: ParsableCommand {
         .map { String(Substring($0)) }
       let mountpoint = try Mountpoint(
         mountpoint, options: mountOptions, logger: LogDestination.standardError.logger())
-      let model = try ModelSource(path: source, sourceOptions)
-      let planner = try model.planner(options)
-      let (directory, recorded) = (model.directory, planner.recorded)
-      let checkpoint = try planner.checkpoint()
-      let ranks = checkpoint.layout.worldSize
-      guard ranks <= MountCommand.maxRanks else {
-        throw MountError.tooManyRanks(count: ranks, allowed: MountCommand.maxRanks)
-      }
-      warn(checkpoint.warnings)
+      let plan = try PlannedMount(ModelSource(path: source, sourceOptions).planner(options))
+      warn(plan.checkpoint.warnings)
       var mount = MountOptions(source: source, isForeground: foreground, logFile: logFile)
       mount.isCached = cached
       mount.options = mountOptions
-      mount.sourceBytes = (directory.descriptions + directory.files).reduce(0) { $0 + $1.size }
-      mount.layouts = CheckpointResolver(planner: planner).layouts
-      mount.reports = checkpoint.companions + [
-        FileTree.Entry("plan.json") {
-          VirtualFile(PlanReport(checkpoint, modified: directory.modified).json + "\n")
-        },
-        FileTree.Entry(Manifest.Origin.reportName, isVolatile: true) {
-          VirtualFile(
-            Manifest.Origin(
-              zerofs: Zerofs.version, layout: checkpoint.layoutName.description, options: recorded,
-              source: SourceReport(directory)
-            ).json + "\n")
-        },
-        FileTree.Entry("source.json", isVolatile: true) { VirtualFile(SourceReport(directory).json + "\n") },
-        FileTree.Entry("version") { VirtualFile("\(Zerofs.version)\n") },
-      ]
-      try checkpoint.tree(modified: directory.modified).mount(at: mountpoint, mount)
+      try plan.mount(at: mountpoint, mount)
     }
   }
-}
-
-/// `path` without symbolic links; as it is where there is no such file, for the message of whoever opens it.
-private func absolutePath(_ path: String) -> String {
-  guard let resolved = realpath(path, nil) else { return path }
-  defer { free(resolved) }
-  return String(cString: resolved)
 }

@@ -24,17 +24,30 @@ func warn(_ warnings: [String]) {
 ///
 /// - Throws: `OutputError` where it can't be written; who asked for it doesn't have it.
 func output(_ text: String) throws(OutputError) {
-  let code = Array("\(text)\n".utf8).withUnsafeBytes { writeAll($0, to: STDOUT_FILENO) }
-  if let code { throw OutputError(errno: code) }
+  try output(text, to: STDOUT_FILENO, named: "standard output")
 }
 
-/// Standard output can't be written.
+/// The same in a file, which is replaced.
+func output(_ text: String, to path: String) throws(OutputError) {
+  let file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+  guard file >= 0 else { throw OutputError(name: path, errno: errno) }
+  defer { close(file) }
+  try output(text, to: file, named: path)
+}
+
+private func output(_ text: String, to file: Int32, named name: String) throws(OutputError) {
+  let code = Array("\(text)\n".utf8).withUnsafeBytes { writeAll($0, to: file) }
+  if let code { throw OutputError(name: name, errno: code) }
+}
+
+/// Standard output, or a file that was asked for, can't be written.
 struct OutputError: Failure {
+  let name: String
   let errno: Int32
 
   var exitStatus: ExitStatus { .inputOutput }
   var description: String {
-    "standard output can't be written: \(errnoMessage(errno)). Make room, or send it elsewhere."
+    "\(name) can't be written: \(errnoMessage(errno)). Make room, or send it elsewhere."
   }
 }
 

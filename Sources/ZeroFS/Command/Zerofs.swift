@@ -11,8 +11,8 @@ struct Zerofs: ParsableCommand {
     version: version,
     subcommands: [
       MountCommand.self, UmountCommand.self, PlanCommand.self, MaterializeCommand.self, VerifyCommand.self,
-      EstimateCommand.self, LayoutsCommand.self, ParameterOrderCommand.self, ConfigurationCommand.self,
-      ModelsCommand.self,
+      RunCommand.self, ArgsCommand.self, CheckCommand.self, EstimateCommand.self, LayoutsCommand.self,
+      ParameterOrderCommand.self, ConfigurationCommand.self, ModelsCommand.self,
     ])
 
   static func main() {

@@ -46,7 +46,9 @@ struct Daemon {
 
   /// Closes what came through exec(2): a lock that its owner never got back, a pipe that never ended. It has no close-on-exec
   /// flag; all that this program opens has.
-  private static func closeInherited() {
+  ///
+  /// - Parameter all: what this program opened, too.
+  static func closeInherited(all: Bool = false) {
     guard let directory = opendir("/proc/self/fd") else { return }
     var inherited: [Int32] = []
     while let entry = readdir(directory) {
@@ -54,7 +56,7 @@ struct Daemon {
         $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
       }
       guard let descriptor = Int32(name), descriptor > STDERR_FILENO else { continue }
-      if fcntl(descriptor, F_GETFD) & FD_CLOEXEC == 0 { inherited.append(descriptor) }
+      if all || fcntl(descriptor, F_GETFD) & FD_CLOEXEC == 0 { inherited.append(descriptor) }
     }
     closedir(directory)
     for descriptor in inherited { close(descriptor) }

@@ -1,4 +1,5 @@
 import Bytes
+import CFuse
 import Glibc
 
 /// The directory in which the mounts of one user on this machine leave notes for later calls of zerofs. It is in memory, gone
@@ -6,6 +7,7 @@ import Glibc
 ///
 /// No variable of the environment is asked: a daemon that a job started and a shell that unmounts it must find the same place.
 final class RuntimeDirectory: Sendable {
+  let path: String
   private let descriptor: Int32
 
   /// The places of a user, the best first. Without a session of systemd's there is no `/run/user/UID`, and a container may have
@@ -26,6 +28,7 @@ final class RuntimeDirectory: Sendable {
       close(descriptor)
       return nil
     }
+    self.path = path
     self.descriptor = descriptor
   }
 

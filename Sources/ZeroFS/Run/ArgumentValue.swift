@@ -159,3 +159,18 @@ extension ArgumentValue {
     }
   }
 }
+
+extension ArgumentValue: Encodable {
+  package func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    switch self {
+    case .none: try container.encodeNil()
+    case .bool(let value): try container.encode(value)
+    case .int(let value): try container.encode(value)
+    case .float(let value): try container.encode(value)
+    case .string(let value): try container.encode(value)
+    case .list(let values): try container.encode(values)
+    case .dtype, .object: try container.encode(pythonDescription)
+    }
+  }
+}

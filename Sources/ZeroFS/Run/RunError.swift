@@ -3,7 +3,6 @@ import Bytes
 /// A command line that doesn't fit the model.
 package enum RunError: Failure, Equatable {
   case contradiction(argument: String, has: String, needs: String, otherwise: String)
-  case vocabulary(has: Int, needs: Int)
   case optimizer(String)
   case unreadable(path: String, why: String)
   /// A script that starts no run, and what it starts.
@@ -20,7 +19,7 @@ package enum RunError: Failure, Equatable {
 
   package var exitStatus: ExitStatus {
     switch self {
-    case .contradiction, .vocabulary, .optimizer, .unreadable, .noCommand, .commands, .log, .file,
+    case .contradiction, .optimizer, .unreadable, .noCommand, .commands, .log, .file,
       .trainingArgument, .notServed:
       .run
     }
@@ -30,10 +29,6 @@ package enum RunError: Failure, Equatable {
     switch self {
     case .contradiction(let argument, let has, let needs, let otherwise):
       "--train-args: \(argument) is \(has), but this model and layout need \(needs); otherwise \(otherwise)."
-    case .vocabulary(let has, let needs):
-      "--train-args: the tokenizer (--vocab-size of NullTokenizer, --tokenizer-model) and --make-vocab-size-divisible-by give a padded vocabulary of \(has) rows, but the "
-        + "checkpoint has \(needs); otherwise the embeddings' shapes don't match. With NullTokenizer, --vocab-size is one less "
-        + "than the model's."
     case .optimizer(let name):
       "--optimizer \(name): parameter groups of adam, adamw and --ds_fused_adam are served. Use one of them."
     case .unreadable(let path, let why):

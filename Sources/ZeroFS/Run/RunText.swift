@@ -101,16 +101,17 @@ struct RunText: Sendable {
 
   /// The text as one that needs nothing else to be read again: what an archive records.
   package var recorded: String {
-    log?.text ?? words.map { Self.quoted(ShellUnknown.asWritten($0)) }.joined(separator: " ")
+    log?.text ?? words.map { ShellUnknown.asWritten($0).shellQuoted }.joined(separator: " ")
   }
+}
 
-  private static func quoted(_ word: String) -> String {
+extension String {
+  /// As one word of a shell's command line.
+  package var shellQuoted: String {
     let isPlain =
-      !word.isEmpty
-      && word.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber) || "-_./:=,+@%".contains($0) }
+      !isEmpty && allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber) || "-_./:=,+@%".contains($0) }
     return isPlain
-      ? word
-      : "'" + word.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
+      ? self : "'" + split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
   }
 }
 

@@ -5,7 +5,12 @@ import HuggingFace
 extension MegatronClient {
   /// How MDS loads it: the flags, and what it takes from the checkpoint instead of from its command line.
   var loading: [String] {
-    let needed = run.isGiven ? "" : " with --no-load-rng --override-opt_param-scheduler"
+    // helpers.sh adds --use-checkpoint-opt_param-scheduler, with which MDS stops, where the variable isn't set.
+    let needed =
+      run.isGiven
+      ? ""
+      : " with --no-load-rng --override-opt_param-scheduler"
+        + (model.flavor == .alcf ? " (and OVERRIDE_CKPT_OPT_PARAM=1 for ALCF's helpers.sh)" : "")
     var lines: [String] = []
     if model.layout.zeroStage < 3 { lines.append("weights only: --load with --finetune") }
     if stageZeroProblem != nil { return lines + extensionLines }
@@ -31,6 +36,7 @@ extension MegatronClient {
         "ZeRO stage 3 with --finetune fails inside MDS, which then joins the optimizer's files to a model that it can't load. "
           + "Load without --finetune\(run.isGiven ? "" : ", with --override-opt_param-scheduler").")
     }
+    warnings += run.choices.map(\.warning)
     warnings += run.notes.map { "--train-args: \($0)." }
     if !run.unknown.isEmpty {
       warnings.append(

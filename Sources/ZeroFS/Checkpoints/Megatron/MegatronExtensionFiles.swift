@@ -31,7 +31,7 @@ struct MegatronExtensionFiles: Sendable {
               .object(
                 JSON.Members([
                   ("value", fact.value.json), ("otherwise", .string(fact.otherwise)),
-                  ("kind", .string(fact.stops ? "stops" : "loss")),
+                  ("kind", .string(fact.kind == .stops ? "stops" : "loss")),
                 ]))
             )
           })))
@@ -54,7 +54,7 @@ extension ArgumentFact {
   /// universal checkpoints have otherwise. What may be met in another way isn't among it.
   static func ofLauncher(_ model: MegatronModel) -> [ArgumentFact] {
     (sizes(model).filter { $0.name != "make_vocab_size_divisible_by" } + architecture(model.table)).filter {
-      !$0.hasAlternative && !model.flavor.missingArguments.contains($0.name)
+      $0.isRequired && !$0.hasAlternative && !model.flavor.missingArguments.contains($0.name)
     }
   }
 }

@@ -9,17 +9,25 @@ struct MegatronState: Sendable {
   let run: RunArguments
   let iteration: Int
 
-  /// `OptimizerParamScheduler.state_dict()`. Of a run that isn't known: the keys, which a load needs, with nothing in them.
+  /// `OptimizerParamScheduler.state_dict()`. Of a run that isn't known: nothing that a run could go on with by mistake. With
+  /// `--override-opt_param-scheduler` MDS reads none of it; with `--use-checkpoint-opt_param-scheduler` it stops at the style,
+  /// which it prints (`megatron/optimizer_param_scheduler.py`: `get_lr`); without either at the first value.
   var learningRateScheduler: PickleValue {
     if let schedule = run.schedule { return .dict(schedule.entries.map { ($0.key, $0.value.pickle) }) }
     return .dict([
       "max_lr": .float(0), "lr_warmup_steps": .int(0), "lr_warmup_tokens": .none, "num_steps": .int(0),
-      "num_tokens": .int(0), "lr_decay_style": .string("linear"), "lr_decay_steps": .int(0),
+      "num_tokens": .int(0), "lr_decay_style": .string(MegatronState.unknownSchedule),
+      "lr_decay_steps": .int(1),
       "lr_decay_tokens": .none, "min_lr": .float(0), "start_wd": .float(run.double("weight_decay") ?? 0),
       "end_wd": .float(run.double("weight_decay") ?? 0), "wd_incr_style": .string("constant"),
-      "wd_incr_steps": .int(0),
+      "wd_incr_steps": .int(1),
     ])
   }
+
+  /// Ends MDS's message: "… decay style is not supported."
+  static let unknownSchedule =
+    "This checkpoint was mounted without --train-args and has no learning rate schedule: run with "
+    + "--override-opt_param-scheduler (ALCF's helpers.sh: OVERRIDE_CKPT_OPT_PARAM=1, too), or mount with --train-args. The unknown"
 
   /// The `argparse.Namespace` of a rank.
   func arguments(tp: Int, pp: Int, dp: Int, deepSpeedConfiguration: PickleValue) -> PickleValue {

@@ -17,11 +17,10 @@ package struct PaddedVocabulary: Sendable {
 
   /// - Parameter tokens: of the run's tokenizer, where that is known. A model that has more rows keeps them.
   init(rows: Int, tokens: Int? = nil, divisor: Int, tp: Int, filling: Filling) {
-    let multiple = divisor * tp
     self.rows = rows
     size = max(rows, tokens ?? rows)
     self.divisor = divisor
-    padded = (size + multiple - 1) / multiple * multiple
+    padded = PaddedVocabulary.padded(size, divisor: divisor, tp: tp)
     self.filling = filling
   }
 
@@ -47,8 +46,9 @@ extension PaddedVocabulary {
       ? "Rows of zeros give logits of 0, each adding exp(0) to the softmax's sum: the loss is a little higher than "
         + "transformers' until training pushes them down."
       : "Each has the mean row's logit, which adds to the softmax's sum: the loss is a little higher than transformers'."
-    let better = (1...128).last { size.isMultiple(of: $0 * tp) }
-    let way = better.map { " --make-vocab-size-divisible-by \($0), here and in the run, avoids it." } ?? ""
+    let better = divisor(tokens: nil, tp: tp)
+    let isExact = PaddedVocabulary.padded(size, divisor: better, tp: tp) == size
+    let way = isExact ? " --make-vocab-size-divisible-by \(better), here and in the run, avoids it." : ""
     return [
       "vocabulary: \(size) rows, padded with \(padded - size) to \(padded) at TP \(tp). \(effect)\(way)"
     ]

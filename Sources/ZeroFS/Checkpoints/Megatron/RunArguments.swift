@@ -15,6 +15,8 @@ package struct RunArguments: Sendable {
   let unknown: [String]
   /// How the command line was read, where the user should know.
   let notes: [String]
+  /// What of the command line costs loss, by choice.
+  let choices: [ArgumentFinding]
   /// The state of `OptimizerParamScheduler` at step 0, with zeros where the run isn't known.
   let schedule: LearningRateSchedule?
   let device: AcceleratorKind
@@ -34,14 +36,12 @@ package struct RunArguments: Sendable {
     notes = given?.notes ?? []
     self.device = device
     var arguments = given ?? MegatronArguments()
-    let facts = ArgumentFact.all(model)
-    if given != nil {
-      let completed = try arguments.completed(for: RunArguments.run(model, tp: 0, pp: 0, dp: 0, iteration: 0))
-      for fact in facts { try fact.check(completed) }
-      try RunArguments.checkVocabulary(arguments, tokenizer, model)
+    let findings = try given.map { try RunArguments.findings($0, tokenizer, model) } ?? []
+    if let wrong = findings.first(where: { $0.kind != .choice }) { throw wrong.error }
+    choices = findings
+    for fact in ArgumentFact.all(model) where fact.isRequired && !fact.isMetOtherwise(arguments) {
+      arguments.set(fact.name, fact.value)
     }
-    for fact in facts where !fact.isMetOtherwise(arguments) { arguments.set(fact.name, fact.value) }
-    arguments.set("deepspeed", .bool(true))
     for (name, value) in options { arguments.set(name, value) }
     self.seed = arguments.int("seed") ?? 1234
     if given == nil {
@@ -82,7 +82,7 @@ package struct RunArguments: Sendable {
   func double(_ name: String) -> Double? { arguments.double(name) }
   func isTrue(_ name: String) -> Bool { arguments.isTrue(name) }
 
-  private static func run(_ model: MegatronModel, tp: Int, pp: Int, dp: Int, iteration: Int) -> MegatronRun {
+  static func run(_ model: MegatronModel, tp: Int, pp: Int, dp: Int, iteration: Int) -> MegatronRun {
     let rank = model.layout.globalRank(tp: tp, pp: pp, dp: dp)
     return MegatronRun(
       rank: rank, worldSize: model.layout.worldSize, localRank: rank,
@@ -92,20 +92,17 @@ package struct RunArguments: Sendable {
 }
 
 extension RunArguments {
-  /// The vocabulary comes from the tokenizer; NullTokenizer's is on the command line (MDS `megatron/tokenizer/tokenizer.py`:
-  /// `_NullTokenizer` adds one, `_HFTokenizer` leaves added tokens out).
+  /// What of a command line is not as the model needs it. The vocabulary comes from the tokenizer; NullTokenizer's is on the
+  /// command line (MDS `megatron/tokenizer/tokenizer.py`: `_NullTokenizer` adds one, `_HFTokenizer` leaves added tokens out).
   ///
   /// - Parameter tokenizer: the run's, where it can be read.
-  fileprivate static func checkVocabulary(
-    _ arguments: MegatronArguments, _ tokenizer: TokenizerFiles?, _ model: MegatronModel
-  ) throws(RunError) {
-    let null = arguments.string("tokenizer_type") == "NullTokenizer" ? arguments.int("vocab_size") : nil
-    guard let size = null.flatMap({ $0 < 1 << 40 ? $0 + 1 : nil }) ?? tokenizer?.modelTokens else { return }
-    let padded = PaddedVocabulary(
-      rows: size, divisor: model.vocabulary.divisor, tp: model.layout.tp, filling: .zero
-    ).padded
-    guard padded == model.vocabulary.padded else {
-      throw .vocabulary(has: padded, needs: model.vocabulary.padded)
-    }
+  /// - Throws: `MegatronArgumentError` where MDS itself would refuse the arguments.
+  static func findings(_ given: MegatronArguments, _ tokenizer: TokenizerFiles?, _ model: MegatronModel)
+    throws(MegatronArgumentError) -> [ArgumentFinding]
+  {
+    let completed = try given.completed(for: run(model, tp: 0, pp: 0, dp: 0, iteration: 0))
+    let null = given.string("tokenizer_type") == "NullTokenizer" ? given.int("vocab_size") : nil
+    let tokens = null.flatMap { (0..<1 << 40).contains($0) ? $0 + 1 : nil } ?? tokenizer?.modelTokens
+    return ArgumentFinding.all(given, completed: completed, tokens: tokens, model: model)
   }
 }

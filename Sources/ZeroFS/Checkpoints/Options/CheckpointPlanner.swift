@@ -7,14 +7,14 @@ package struct CheckpointPlanner: Sendable {
   package let directory: HuggingFaceDirectory
   package let options: CheckpointOptions
   /// Of Megatron-DeepSpeed, as `--train-args` say.
-  private let arguments: MegatronArguments?
+  let arguments: MegatronArguments?
   /// Of HF Trainer, as `--train-args` say.
   private let trainer: TrainingArguments?
   private let configuration: DeepSpeedConfiguration?
   private let order: ParameterOrder?
   private let named: CheckpointOptions
   /// Of the run's own tokenizer, where `--train-args` name one that is here.
-  private let tokenizer: TokenizerFiles?
+  let tokenizer: TokenizerFiles?
 
   /// - Throws: `RunError`, `MegatronArgumentError` for a run that can't be read, `ModelError` for an order of parameters.
   package init(_ directory: HuggingFaceDirectory, _ options: CheckpointOptions) throws {
@@ -60,7 +60,7 @@ package struct CheckpointPlanner: Sendable {
     return options
   }
 
-  private var flavor: CheckpointOptions.Flavor { options.flavor ?? .alcf }
+  var flavor: CheckpointOptions.Flavor { options.flavor ?? .alcf }
 
   // MARK: - Checkpoints
 
@@ -69,13 +69,27 @@ package struct CheckpointPlanner: Sendable {
   /// - Throws: `LayoutError`, `ModelError`, `SourceError`, `RunError`, `MegatronArgumentError`, `RandomStateError`.
   package func checkpoint() throws -> Checkpoint {
     guard let megatron = flavor.megatron else { return try transformersCheckpoint() }
+    let options = try megatronOptions()
+    let model = try megatronModel(options, megatron)
+    var own = ["seed": ArgumentValue.int(options.seed ?? 1234)]
+    own["optimizer"] = options.optimizer.map { .string($0) }
+    if options.fusedAdam == true { own["ds_fused_adam"] = .bool(true) }
+    let run = try RunArguments(
+      arguments, model: model, options: own, device: options.device ?? .cuda, tokenizer: tokenizer)
+    return try Checkpoint(model, run: run, try settings())
+  }
+
+  /// With what the run's own description says.
+  func megatronOptions() throws(LayoutError) -> CheckpointOptions {
     if options.parameterOrder != nil {
-      throw LayoutError.notInFlavor(option: "--parameter-order", flavor: flavor.rawValue)
+      throw .notInFlavor(option: "--parameter-order", flavor: flavor.rawValue)
     }
-    let options =
-      try arguments.map { try self.options.agreeing(with: named.over(CheckpointOptions(of: $0))) }
-      ?? self.options
-    let model = try MegatronModel(
+    guard let arguments else { return options }
+    return try options.agreeing(with: named.over(CheckpointOptions(of: arguments)))
+  }
+
+  func megatronModel(_ options: CheckpointOptions, _ megatron: MegatronFlavor) throws -> MegatronModel {
+    try MegatronModel(
       directory,
       layout: try layout(options, engine: options.noPipelineParallel == true ? .noPipeline : .pipeline),
       tokens: options.tokens ?? tokenizer?.tokens,
@@ -84,12 +98,6 @@ package struct CheckpointPlanner: Sendable {
       untie: options.untieEmbeddingsAndOutputWeights ?? false, masters: options.masters ?? .parameters,
       flavor: megatron, sequenceLength: arguments?.int("seq_length"),
       extensionUse: options.extensionUse ?? .guarded)
-    var own = ["seed": ArgumentValue.int(options.seed ?? 1234)]
-    own["optimizer"] = options.optimizer.map { .string($0) }
-    if options.fusedAdam == true { own["ds_fused_adam"] = .bool(true) }
-    let run = try RunArguments(arguments, model: model, options: own, device: options.device ?? .cuda,
-      tokenizer: tokenizer)
-    return try Checkpoint(model, run: run, try settings())
   }
 
   /// The checkpoint of the layout that `name` spells, and as these options are for what it doesn't spell.
@@ -116,7 +124,6 @@ package struct CheckpointPlanner: Sendable {
       ("--tokenizer", options.tokens != nil),
       ("--untie-embeddings-and-output-weights", options.untieEmbeddingsAndOutputWeights == true),
       ("--ds-fused-adam", options.fusedAdam == true),
-      ("--extension", options.extensionUse != nil),
       ("--optimizer", options.optimizer ?? "adamw" != "adamw"),
     ] where isGiven {
       throw LayoutError.notInFlavor(option: option, flavor: flavor.rawValue)

@@ -1,0 +1,92 @@
+import ArgumentParser
+import Bytes
+import Checkpoints
+import Glibc
+import Mount
+import Store
+
+/// `zerofs run`: a mount as long as a command runs.
+struct RunCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "run",
+    abstract: "Run a command with the checkpoint mounted.",
+    discussion: """
+      In the command's words {} is the mount point, and so is $ZEROFS_MNT in its environment. Signals are passed on, and the \
+      status is the command's own. Of the processes that mpiexec or srun starts on a node one mounts, the others wait for it, and \
+      the last one to leave unmounts; nothing stays mounted when processes are killed.
+
+      With --save DIR both are DIR as soon as it has a checkpoint of its own (DIR/latest), and nothing is mounted: a job that is \
+      sent again goes on where the last one saved.
+      """)
+
+  @Argument(help: ArgumentHelp("A Hugging Face model directory, or an archive of one.", valueName: "hf_dir"))
+  var directory: String
+
+  @OptionGroup
+  var options: CheckpointFlags
+
+  @OptionGroup
+  var sourceOptions: SourceOptions
+
+  @Option(
+    help: ArgumentHelp(
+      "Where the run saves: loaded from instead of the mount once it has a checkpoint.", valueName: "dir"))
+  var save: String?
+
+  @Argument(parsing: .postTerminator, help: ArgumentHelp("The command, behind --.", valueName: "command"))
+  var command: [String]
+
+  func validate() throws {
+    if command.isEmpty { throw ValidationError("The command is missing: zerofs run HF_DIR -- COMMAND…") }
+  }
+
+  func run() throws {
+    try reporting {
+      if let save, access("\(save)/latest", F_OK) == 0 {
+        // A checkpoint of the run itself is a regular one.
+        throw ExitCode(try start(command.filter { $0 != "--universal-checkpoint" }, at: save))
+      }
+      let source = absolutePath(directory)
+      let plan = try PlannedMount(ModelSource(path: source, sourceOptions).planner(options))
+      if try LaunchedShare.find()?.share.rank ?? 0 == 0 { warn(plan.checkpoint.warnings) }
+      let mount = try SharedMount(key: plan.identity) { path in
+        let mountpoint = try Mountpoint(path, logger: LogDestination.standardError.logger())
+        try plan.mount(at: mountpoint, MountOptions(source: source))
+      }
+      defer { mount.leave() }
+      try checkReadable(mount.path)
+      throw ExitCode(try start(command, at: mount.path))
+    }
+  }
+
+  /// DeepSpeed only warns where it finds no `latest`, and goes on from random weights.
+  private func checkReadable(_ path: String) throws(MountReadError) {
+    let file = open("\(path)/latest", O_RDONLY | O_CLOEXEC)
+    var byte: UInt8 = 0
+    guard file >= 0, read(file, &byte, 1) == 1 else { throw MountReadError(path: path, errno: errno) }
+    close(file)
+  }
+
+  /// Runs the command with the checkpoint at `path`.
+  private func start(_ words: [String], at path: String) throws(CommandError) -> Int32 {
+    let words = words.map { word in
+      word.split(separator: "{}", omittingEmptySubsequences: false).joined(separator: path)
+    }
+    return try ChildProcess(words, environment: ["ZEROFS_MNT": path]).wait()
+  }
+}
+
+/// A checkpoint that can't be read where it was mounted.
+struct MountReadError: Failure {
+  let path: String
+  let errno: Int32
+
+  var exitStatus: ExitStatus { .inputOutput }
+  var description: String {
+    var name = [CChar](repeating: 0, count: 256)
+    gethostname(&name, name.count - 1)
+    let host = String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    return
+      "\(host): \(path)/latest can't be read: \(errnoMessage(errno)). The command was not started; .zerofs/log says more."
+  }
+}

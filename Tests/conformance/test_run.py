@@ -1,0 +1,98 @@
+"""zerofs run: a mount for as long as a command runs, one on each node, whoever is killed."""
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mounting import run
+
+READ = "import os, sys; sys.stdout.write(open(os.environ['ZEROFS_MNT'] + '/latest').read() + ' ' + sys.argv[1] + '\\n')"
+# Waits in the mount until a file is there.
+WAIT = ("import os, sys, time\nname = os.environ.get('PMI_RANK', '0')\nopen(sys.argv[1] + '/' + name, 'w').write("
+        "str(os.getpid()) + ' ' + str(os.getppid()) + ' ' + os.environ['ZEROFS_MNT'])\n"
+        "while not os.path.exists(sys.argv[1] + '/go'): time.sleep(0.05)\n")
+LIMIT = 60
+
+
+def mounts(hf: Path) -> list[str]:
+    return [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines() if f"fuse.zerofs {hf} " in line]
+
+
+def until(what) -> None:
+    end = time.monotonic() + LIMIT
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def hf(tiny: Path) -> Path:
+    """A copy: no other test mounts the same."""
+    return tiny
+
+
+def begin(zerofs: Path, hf: Path, folder: Path, ranks: int) -> tuple[subprocess.Popen, dict[int, list[str]]]:
+    """Ranks that wait in the mount: the launcher, and what each rank wrote."""
+    process = subprocess.Popen(["mpiexec", "-n", str(ranks), zerofs, "run", hf, "--", sys.executable, "-c", WAIT, folder],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    files = [folder / str(rank) for rank in range(ranks)]
+    until(lambda: process.poll() is not None or all(f.is_file() and len(f.read_text().split()) == 3 for f in files))
+    assert process.poll() is None, process.communicate()
+    return process, {rank: file.read_text().split() for rank, file in enumerate(files)}
+
+
+def test_words_environment_and_status(hf: Path, zerofs: Path) -> None:
+    done = run(zerofs, "run", hf, "--tp", 2, "--", sys.executable, "-c", READ, "{}/x{}")
+    tag, word = done.stdout.split()
+    assert tag == "global_step0" and word.startswith("/") and word.count("/x/") == 1
+    assert mounts(hf) == [] and not Path(word.split("/x/")[0]).exists()
+    assert run(zerofs, "run", hf, "--", "bash", "-c", "exit 7").returncode == 7
+    assert run(zerofs, "run", hf, "--", "bash", "-c", "kill -9 $$").returncode == 128 + 9
+    missing = run(zerofs, "run", hf, "--", "/no/such/program")
+    assert missing.returncode == 10 and "/no/such/program: cannot be started" in missing.stderr
+    assert mounts(hf) == []
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGUSR1])
+def test_signals_are_passed_on(sent: signal.Signals, hf: Path, zerofs: Path, tmp_path: Path) -> None:
+    script = f"trap 'exit 42' {sent.name}; touch {tmp_path}/up; while :; do sleep 0.05; done"
+    process = subprocess.Popen([zerofs, "run", hf, "--", "bash", "-c", script])
+    until((tmp_path / "up").exists)
+    process.send_signal(sent)
+    assert process.wait(LIMIT) == 42 and mounts(hf) == []
+
+
+def test_ranks_of_a_node_share_one_mount(hf: Path, zerofs: Path, tmp_path: Path) -> None:
+    process, ranks = begin(zerofs, hf, tmp_path, 3)
+    assert len({mount for _, _, mount in ranks.values()}) == 1 and len(mounts(hf)) == 1
+    (tmp_path / "go").touch()
+    assert process.wait(LIMIT) == 0 and mounts(hf) == []
+
+
+@pytest.mark.parametrize("victim", ["command", "zerofs", "all of zerofs"])
+def test_a_killed_rank_leaves_no_mount(victim: str, hf: Path, zerofs: Path, tmp_path: Path) -> None:
+    process, ranks = begin(zerofs, hf, tmp_path, 3)
+    killed = {"command": [ranks[1][0]], "zerofs": [ranks[1][1]], "all of zerofs": [r[1] for r in ranks.values()]}[victim]
+    for identifier in killed:
+        os.kill(int(identifier), signal.SIGKILL)
+    if victim != "all of zerofs":      # MPICH lets programs go on that aren't MPI's
+        assert mounts(hf) == [ranks[0][2]]
+        (tmp_path / "go").touch()
+    until(lambda: mounts(hf) == [])
+    (tmp_path / "go").touch()      # for orphans
+    assert process.wait(LIMIT) != 0
+
+
+def test_jobs_in_a_row_go_on_from_what_was_saved(hf: Path, zerofs: Path, tmp_path: Path) -> None:
+    save = tmp_path / "save"
+    first = run(zerofs, "run", hf, "--save", save, "--", "bash", "-c", f"cat {{}}/latest; mkdir {save}; echo half > {save}/x")
+    assert (first.returncode, first.stdout) == (0, "global_step0")
+    second = run(zerofs, "run", hf, "--save", save, "--", "bash", "-c", f"cat {{}}/latest; printf global_step9 > {save}/latest")
+    assert second.stdout == "global_step0"      # the first was ended before it had saved all
+    third = run(zerofs, "run", hf, "--save", save, "--", "bash", "-c", 'cat {}/latest; echo " $ZEROFS_MNT" "$@"', "bash",
+                "--universal-checkpoint", "--load", "{}")
+    assert third.stdout == f"global_step9 {save} --load {save}\n" and mounts(hf) == []
