@@ -25,7 +25,7 @@ define install
 	else echo "already there:" $(1); fi
 endef
 
-.PHONY: help build demo test check megatron tsan asan bench clean build-packages python-packages
+.PHONY: help build install demo test check megatron tsan asan bench clean build-packages python-packages
 
 help: ## what the verbs do
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -33,6 +33,17 @@ help: ## what the verbs do
 build: build-packages ## build the release binary, .build/release/zerofs
 	$(call say,"Building zerofs (release, Swift runtime linked in)")
 	swift build -c release --static-swift-stdlib --product zerofs
+
+PREFIX ?= /usr/local
+COMPLETION = $(DESTDIR)$(PREFIX)/share
+
+install: build ## PREFIX=/usr/local: the binary, and what completes its words in bash, zsh and fish
+	$(call say,"Installing to $(DESTDIR)$(PREFIX)")
+	install -D -m 755 $(ZEROFS) $(DESTDIR)$(PREFIX)/bin/zerofs
+	install -d $(COMPLETION)/bash-completion/completions $(COMPLETION)/zsh/site-functions $(COMPLETION)/fish/vendor_completions.d
+	$(ZEROFS) --generate-completion-script bash > $(COMPLETION)/bash-completion/completions/zerofs
+	$(ZEROFS) --generate-completion-script zsh > $(COMPLETION)/zsh/site-functions/_zerofs
+	$(ZEROFS) --generate-completion-script fish > $(COMPLETION)/fish/vendor_completions.d/zerofs.fish
 
 demo: build .venv/.stamp ## the whole point, on a real trained model
 	$(call say,"Making SmolLM2-135M-Instruct as a Hugging Face directory")

@@ -1,0 +1,33 @@
+import Bytes
+import CFuse
+import Glibc
+
+/// A zerofs mount of this machine, as its mount table and the record of its daemon tell.
+package struct MountStatus: Sendable {
+  package let path: String
+  package let source: String
+  /// Of the daemon; `nil` where it died, or where the mount is another user's.
+  package let process: pid_t?
+  /// When the daemon began, in seconds since 1970.
+  package let since: Int?
+  /// Whether reads are answered.
+  package let isServed: Bool
+
+  /// In the order in which they were mounted.
+  package static func all() -> [MountStatus] {
+    MountEntry.all().filter(\.isZerofs).map(MountStatus.init)
+  }
+
+  private init(_ entry: MountEntry) {
+    (path, source) = (entry.point, entry.source)
+    var statistics = statvfs()
+    isServed = statvfs(entry.point, &statistics) == 0
+    guard case .lives(let daemon) = MountRecord.find(entry.point, of: entry.user) else {
+      (process, since) = (nil, nil)
+      return
+    }
+    process = daemon.identifier
+    var status = stat()
+    since = stat("/proc/\(daemon.identifier)", &status) == 0 ? status.st_mtim.tv_sec : nil
+  }
+}
