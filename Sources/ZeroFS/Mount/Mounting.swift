@@ -43,7 +43,7 @@ extension FileTree {
       throw error
     }
     mountpoint.lock.release()
-    try session.serve()
+    try session.serve(ended: record.remove)
     record.remove()
   }
 }

@@ -1,4 +1,5 @@
 import Bytes
+import CFuse
 import Glibc
 
 /// The directory in which the mounts of one user on this machine leave notes for later calls of zerofs. It is in memory, gone

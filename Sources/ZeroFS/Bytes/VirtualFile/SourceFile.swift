@@ -77,6 +77,28 @@ package final class SourceFile: StoredFile {
 
   package var mapping: UnsafeRawBufferPointer? { mapped }
 
+  package func sourceRanges(of range: Range<Int>) -> [SourceRange] { [SourceRange(self, range)] }
+
+  /// Has the kernel read `range`, of at most a thousand times `scratch`, into its page cache. What is read goes into the same short
+  /// piece of memory again and again, which stays in the processor's cache.
+  ///
+  /// - Returns: whether that had to wait for the storage; `nil` if it failed.
+  package func fetch(_ range: Range<Int>, through scratch: UnsafeMutableRawBufferPointer) -> Bool? {
+    let waits = BlockedThread.count
+    var position = range.lowerBound
+    while position < range.upperBound {
+      let left = range.upperBound - position
+      let pieces = stride(from: 0, to: left, by: scratch.count).map {
+        iovec(iov_base: scratch.baseAddress, iov_len: min(scratch.count, left - $0))
+      }
+      let count = preadv(descriptor, pieces, Int32(pieces.count), position)
+      if count < 0 && errno == EINTR { continue }
+      guard count > 0 else { return nil }
+      position += count
+    }
+    return BlockedThread.count != waits
+  }
+
   package func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(ReadError) {
     var done = 0
     while done < buffer.count {
