@@ -49,6 +49,12 @@ struct MountCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Log there instead of to syslog.", valueName: "path"))
   var logFile: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "Read what these ranks of the layout need into the page cache first: 'all', or those of this node, such as 0-11.",
+      valueName: "ranks"))
+  var warm: Ranks?
+
   func run() throws {
     try reporting {
       // The daemon leaves the working directory, and verifies sources by their paths.
@@ -66,6 +72,7 @@ struct MountCommand: ParsableCommand {
         throw MountError.tooManyRanks(count: ranks, allowed: MountCommand.maxRanks)
       }
       warn(checkpoint.warnings)
+      if let warm { _ = try checkpoint.warm(warm, directory) }
       var mount = MountOptions(source: source, isForeground: foreground, logFile: logFile)
       mount.isCached = cached
       mount.options = mountOptions

@@ -12,7 +12,7 @@ struct Zerofs: ParsableCommand {
     subcommands: [
       MountCommand.self, UmountCommand.self, PlanCommand.self, MaterializeCommand.self, VerifyCommand.self,
       EstimateCommand.self, LayoutsCommand.self, ParameterOrderCommand.self, ConfigurationCommand.self,
-      ModelsCommand.self,
+      ModelsCommand.self, WarmCommand.self,
     ])
 
   static func main() {

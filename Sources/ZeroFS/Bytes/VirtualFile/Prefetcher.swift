@@ -48,6 +48,9 @@ package final class Prefetcher: Sendable {
   /// Seconds for which a piece that was read is taken to be in the page cache still.
   fileprivate static let maxAge: UInt32 = 60
 
+  /// For programs that read files from the first byte to the last. None of its threads survives a fork.
+  package static let shared = Prefetcher()
+
   private let pool = Pool()
 
   package init() {}
@@ -133,7 +136,7 @@ package final class Prefetcher: Sendable {
   }
 
   private static func run(_ pool: Pool) {
-    let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: 16 << 10, alignment: 4096)
+    let scratch = Prefetcher.scratch()
     defer { scratch.deallocate() }
     while true {
       pool.state.withLock { $0.idle += 1 }
@@ -147,17 +150,21 @@ package final class Prefetcher: Sendable {
         continue
       }
       let range = work.range
-      let waited = range.file.fetch(range.bytes, through: scratch)
+      let waited = try? range.file.fetch(range.bytes, through: scratch)
       // The first piece of a file that isn't in memory even now won't ever be.
       let isKept: Bool
       if waited == true && work.isFirst {
         let end = max(range.bytes.lowerBound, range.bytes.upperBound - 4096)..<range.bytes.upperBound
-        isKept = range.file.fetch(end, through: scratch) == false
+        isKept = (try? range.file.fetch(end, through: scratch)) == false
       } else {
         isKept = true
       }
       pool.state.withLock { $0.finish(range, waited: waited, isKept: isKept, now) }
     }
+  }
+
+  fileprivate static func scratch() -> UnsafeMutableRawBufferPointer {
+    .allocate(byteCount: 16 << 10, alignment: 4096)
   }
 
   private static var now: UInt32 {
@@ -181,15 +188,20 @@ extension Prefetcher.State {
   /// Queues what is missing of `range`.
   fileprivate mutating func request(_ range: SourceRange, _ now: UInt32) -> Prefetcher.Answer {
     let key = ObjectIdentifier(range.file)
-    let pieces = (range.bytes.lowerBound / Prefetcher.pieceCount)...((range.bytes.upperBound - 1)
+    let pieces =
+      (range.bytes.lowerBound / Prefetcher.pieceCount)
+      ...((range.bytes.upperBound - 1)
       / Prefetcher.pieceCount)
     var new: [Int] = []
     let room = Prefetcher.maxQueue - (queue.count - head)
     let answer = with(range.file) { source -> Prefetcher.Answer in
       guard source.warmth == .unknown || source.warmth == .cold else { return .warm }
+      var answer = Prefetcher.Answer.warm
       for piece in pieces where piece < source.pieces.count {
         let then = source.pieces[piece]
-        if then == Prefetcher.pending || then != 0 && now - then < Prefetcher.maxAge { continue }
+        if then != Prefetcher.pending && then != 0 && now - then < Prefetcher.maxAge { continue }
+        answer = .asked
+        if then == Prefetcher.pending { continue }
         if source.warmth == .unknown && source.pending == Prefetcher.maxQuick || new.count >= room {
           return .full
         }
@@ -197,7 +209,7 @@ extension Prefetcher.State {
         source.pending += 1
         new.append(piece)
       }
-      return .asked
+      return answer
     }
     queue += new.map { (key, $0) }
     return answer
@@ -207,7 +219,10 @@ extension Prefetcher.State {
     guard head < queue.count else { return nil }
     let (key, piece) = queue[head]
     head += 1
-    if head == queue.count { (queue, head) = ([], 0) }
+    if head == Prefetcher.maxQueue || head == queue.count {
+      queue.removeFirst(head)
+      head = 0
+    }
     guard let source = sources[key] else { return nil }
     if source.warmth == .warm || source.warmth == .unkept {
       sources[key]?.pieces[piece] = 0
@@ -228,7 +243,7 @@ extension Prefetcher.State {
       source.quick = waited ? 0 : source.quick + 1
       if source.warmth == .unkept { return }
       if !isKept { source.warmth = .unkept } else if waited { source.warmth = .cold }
-      if source.quick == Prefetcher.maxQuick { source.warmth = .warm }
+      if source.quick >= min(Prefetcher.maxQuick, source.pieces.count) { source.warmth = .warm }
     }
   }
 }

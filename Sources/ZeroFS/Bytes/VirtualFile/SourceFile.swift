@@ -82,8 +82,8 @@ package final class SourceFile: StoredFile {
   /// Has the kernel read `range`, of at most a thousand times `scratch`, into its page cache. What is read goes into the same short
   /// piece of memory again and again, which stays in the processor's cache.
   ///
-  /// - Returns: whether that had to wait for the storage; `nil` if it failed.
-  package func fetch(_ range: Range<Int>, through scratch: UnsafeMutableRawBufferPointer) -> Bool? {
+  /// - Returns: whether that had to wait for the storage.
+  func fetch(_ range: Range<Int>, through scratch: UnsafeMutableRawBufferPointer) throws(ReadError) -> Bool {
     let waits = BlockedThread.count
     var position = range.lowerBound
     while position < range.upperBound {
@@ -93,7 +93,8 @@ package final class SourceFile: StoredFile {
       }
       let count = preadv(descriptor, pieces, Int32(pieces.count), position)
       if count < 0 && errno == EINTR { continue }
-      guard count > 0 else { return nil }
+      guard count != 0 else { throw .endOfFile(path: path, offset: position) }
+      guard count > 0 else { throw .io(path: path, offset: position, errno: errno) }
       position += count
     }
     return BlockedThread.count != waits

@@ -60,7 +60,8 @@ extension Interleaved {
     var ranges: [SourceRange] = []
     for child in children {
       let width = child.width * size
-      child.forEachExtent(in: (rows.lowerBound * width)..<(rows.upperBound * width), unit: size) { extent, part in
+      child.forEachExtent(in: (rows.lowerBound * width)..<(rows.upperBound * width), unit: size) {
+        extent, part in
         switch extent {
         case .zeros: break
         case .run(let run): ranges += run.sourceRanges(of: part)

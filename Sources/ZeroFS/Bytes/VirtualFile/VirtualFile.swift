@@ -40,7 +40,8 @@ package struct VirtualFile: Sendable {
   }
 
   /// Calls `body` with what `window` (cut at the end of the file) has of each extent.
-  func forEachExtent<E: Error>(in window: Range<Int>, _ body: (Extent, Range<Int>) throws(E) -> Void) throws(E)
+  func forEachExtent<E: Error>(in window: Range<Int>, _ body: (Extent, Range<Int>) throws(E) -> Void)
+    throws(E)
   {
     let window = window.clamped(to: 0..<count)
     var index = extentIndex(at: window.lowerBound)

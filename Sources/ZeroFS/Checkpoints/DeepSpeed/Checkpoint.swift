@@ -134,6 +134,15 @@ package struct Checkpoint: Sendable {
       names.path)
   }
 
+  /// The files that a global rank loads, in the order in which it does, relative to the checkpoint: its model's states, its
+  /// layers, and its part of the optimizer's state.
+  package func paths(ofRank rank: Int) -> [String] {
+    let (tp, pp, dp) = layout.coordinate(ofRank: rank)
+    let state = names.modelState(tp: tp, pp: pp, dp: names.modelStateRanks.contains(dp) ? dp : 0)
+    let optimizer = names.partitionedRanks.contains(dp) ? [names.optimizerState(tp: tp, pp: pp, dp: dp)] : []
+    return ([state] + client.layerFiles(tp: tp, pp: pp).map(\.name) + optimizer).map(names.path)
+  }
+
   /// The optimizer files of a model-parallel rank, by data-parallel rank.
   func optimizerStatePaths(tp: Int, pp: Int) -> [String] {
     names.partitionedRanks.map { names.path(names.optimizerState(tp: tp, pp: pp, dp: $0)) }
