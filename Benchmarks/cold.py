@@ -21,7 +21,7 @@ from measure import MIB, compiled
 HERE = Path(__file__).parent
 GOAL, SOURCE_BYTES_GOAL = 0.8, 1.1
 LATENCIES_MS = (1, 10, 50)
-LAYOUT_TP = 4
+TP = 3  # SmolLM2 has three heads of keys
 
 # What a rank does, in a process of its own: prints the bytes of its files.
 LOAD = """
@@ -126,13 +126,8 @@ def read_parallel(file: Path, threads: int, piece: int) -> float:
     return seconds
 
 
-def started(program: str, files: list[Path]) -> float:
-    """Seconds of programs that are started at once, one for each list of files."""
-    return together(program, [files])
-
-
 def together(program: str, ranks: list[list[Path]]) -> float:
-    """The same without what the interpreter and its imports take: they wait for a line first."""
+    """Seconds of programs that read at once, one for each list of files; they wait for a line when they have what they import."""
     waiting = program.replace("for path", "print('ready', flush=True); sys.stdin.readline()\nfor path", 1)
     children = [subprocess.Popen([sys.executable, "-W", "ignore", "-c", waiting, *map(str, files)], stdin=subprocess.PIPE,
                                  stdout=subprocess.PIPE, text=True) for files in ranks]
@@ -179,7 +174,7 @@ def measure(zerofs: Path, slow: Path, hf: Path, scratch: Path, rounds: int, late
             found += [of_place(zerofs, name, source, scratch, rounds, *case) for case in (
                 ("cat of the layers", CAT, 1, "layer_"), ("torch.load of the layers", LOAD, 1, "layer_"),
                 ("torch.load of the optimizer's file", LOAD, 1, "optim"), ("MDS's order", LOAD, 1, ""),
-                ("MDS's order, four ranks", LOAD, LAYOUT_TP, ""))]
+                ("MDS's order, three ranks", LOAD, TP, ""))]
         finally:
             source.close()
     return found
@@ -189,9 +184,6 @@ def of_place(zerofs: Path, name: str, source: SlowSource | Disk, scratch: Path, 
              tp: int, only: str) -> Cold:
     cold = Cold(f"{title}, {name}")
     weights = source.path / "model.safetensors"
-    if isinstance(source, SlowSource):
-        program_imports = "import torch\n" if program == LOAD else ""
-        program = program_imports + program
     for _ in range(rounds):
         parallel = []
         for threads, piece in ((16, 4 * MIB), (64, MIB)):

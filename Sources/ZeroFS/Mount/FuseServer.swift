@@ -33,16 +33,20 @@ final class FuseServer: Sendable {
   let isInitialized = Atomic(false)
   /// Called once when the kernel got the answer to INIT, from a thread of the session.
   let ready: @Sendable () -> Void
+  /// Whether a thread of the session found the mount gone.
+  let isUnmounted = Atomic(false)
+  /// Called once then.
+  let unmounted: @Sendable () -> Void
 
   init(
     _ superblock: Superblock, sourceBytes: Int, isCached: Bool, logger: Logger,
-    ready: @escaping @Sendable () -> Void
+    ready: @escaping @Sendable () -> Void, unmounted: @escaping @Sendable () -> Void
   ) {
     self.superblock = superblock
     self.sourceBytes = sourceBytes
     self.isCached = isCached
     self.logger = logger
-    self.ready = ready
+    (self.ready, self.unmounted) = (ready, unmounted)
   }
 
   /// The `stat` of `inode`: blocks count data only, holes are free.

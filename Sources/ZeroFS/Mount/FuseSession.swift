@@ -46,7 +46,7 @@ final class FuseSession {
         server.logger.info("\(mountpoint): unmounted on signal \(signal)")
       }
       ended()
-      exit(0)
+      _exit(0)
     }
     // 0 after an unmount, or a negative errno.
     let result = Sweeper.sweeping(server.superblock.layouts, session) {

@@ -28,6 +28,8 @@ package final class Prefetcher: Sendable {
     var pending = 0
     /// Pieces that were read without waiting, since one that wasn't.
     var quick = 0
+    /// Pieces that weren't in the page cache even after they were read, while nothing is known of the file.
+    var lost = 0
   }
 
   fileprivate struct State {
@@ -151,11 +153,11 @@ package final class Prefetcher: Sendable {
       }
       let range = work.range
       let waited = try? range.file.fetch(range.bytes, through: scratch)
-      // The first piece of a file that isn't in memory even now won't ever be.
+      // What isn't in memory even now won't ever be. Not its first page, nor the last: those may start readahead, and wait for that.
       let isKept: Bool
       if waited == true && work.isFirst {
-        let end = max(range.bytes.lowerBound, range.bytes.upperBound - 4096)..<range.bytes.upperBound
-        isKept = (try? range.file.fetch(end, through: scratch)) == false
+        let start = min(range.bytes.lowerBound + 4096, range.bytes.upperBound - 1)
+        isKept = (try? range.file.fetch(start..<(start + 1), through: scratch)) == false
       } else {
         isKept = true
       }
@@ -188,10 +190,8 @@ extension Prefetcher.State {
   /// Queues what is missing of `range`.
   fileprivate mutating func request(_ range: SourceRange, _ now: UInt32) -> Prefetcher.Answer {
     let key = ObjectIdentifier(range.file)
-    let pieces =
-      (range.bytes.lowerBound / Prefetcher.pieceCount)
-      ...((range.bytes.upperBound - 1)
-      / Prefetcher.pieceCount)
+    let (first, last) = (range.bytes.lowerBound, range.bytes.upperBound - 1)
+    let pieces = (first / Prefetcher.pieceCount)...(last / Prefetcher.pieceCount)
     var new: [Int] = []
     let room = Prefetcher.maxQueue - (queue.count - head)
     let answer = with(range.file) { source -> Prefetcher.Answer in
@@ -242,7 +242,12 @@ extension Prefetcher.State {
       guard let waited else { return }
       source.quick = waited ? 0 : source.quick + 1
       if source.warmth == .unkept { return }
-      if !isKept { source.warmth = .unkept } else if waited { source.warmth = .cold }
+      if !isKept {
+        source.lost += 1
+        if source.lost == min(Prefetcher.maxQuick, source.pieces.count) { source.warmth = .unkept }
+      } else if waited {
+        source.warmth = .cold
+      }
       if source.quick >= min(Prefetcher.maxQuick, source.pieces.count) { source.warmth = .warm }
     }
   }
