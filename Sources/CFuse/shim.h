@@ -35,10 +35,11 @@ static inline int zerofs_session_custom_io(struct fuse_session *session, zerofs_
   return fuse_session_custom_io(session, &io, fuse_session_fd(session));
 }
 
-// A macro in some builds of libfuse. At most `threads` requests are answered at a time.
-static inline int zerofs_session_loop_mt(struct fuse_session *session, unsigned threads) {
+// A macro in some builds of libfuse. At most `threads` requests are answered at a time; of threads without one, `idle` are kept.
+static inline int zerofs_session_loop_mt(struct fuse_session *session, unsigned threads, unsigned idle) {
   struct fuse_loop_config *config = fuse_loop_cfg_create();
   fuse_loop_cfg_set_max_threads(config, threads);
+  fuse_loop_cfg_set_idle_threads(config, idle);
   int result = fuse_session_loop_mt(session, config);
   fuse_loop_cfg_destroy(config);
   return result;

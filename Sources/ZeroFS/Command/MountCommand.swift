@@ -43,6 +43,12 @@ struct MountCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Log there instead of to syslog.", valueName: "path"))
   var logFile: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "Read what these ranks of the layout need into the page cache first: 'all', or those of this node, such as 0-11.",
+      valueName: "ranks"))
+  var warm: Ranks?
+
   func run() throws {
     try reporting {
       // The daemon leaves the working directory, and verifies sources by their paths.
@@ -53,6 +59,7 @@ struct MountCommand: ParsableCommand {
         mountpoint, options: mountOptions, logger: LogDestination.standardError.logger())
       let plan = try PlannedMount(ModelSource(path: source, sourceOptions).planner(options))
       warn(plan.checkpoint.warnings)
+      if let warm { _ = try plan.checkpoint.warm(warm, plan.planner.directory) }
       var mount = MountOptions(source: source, isForeground: foreground, logFile: logFile)
       mount.isCached = cached
       mount.options = mountOptions

@@ -21,13 +21,28 @@ struct PlanCommand: ParsableCommand {
   @Flag(help: "Every file in a line of its own.")
   var files = false
 
+  @Flag(help: "What the nodes of a run read from the model's file system while all their ranks load.")
+  var reads = false
+
+  @Option(help: ArgumentHelp("With --reads: ranks of a node.", valueName: "n"))
+  var ranksPerNode = 12
+
   @Flag(help: "Print JSON.")
   var json = false
+
+  func validate() throws {
+    if ranksPerNode < 1 { throw ValidationError("--ranks-per-node \(ranksPerNode): 1 or more.") }
+  }
 
   func run() throws {
     try reporting {
       let source = try ModelSource(path: directory, sourceOptions)
       let checkpoint = try source.planner(options).checkpoint()
+      if reads {
+        let report = ReadReport(
+          checkpoint, ranksPerNode: ranksPerNode, modified: source.directory.modified)
+        return try output(json ? report.json : report.text)
+      }
       let report = PlanReport(checkpoint, modified: source.directory.modified)
       if json {
         try output(report.json)

@@ -12,7 +12,7 @@ struct Zerofs: ParsableCommand {
     subcommands: [
       MountCommand.self, UmountCommand.self, PlanCommand.self, MaterializeCommand.self, VerifyCommand.self,
       RunCommand.self, StatusCommand.self, ArgsCommand.self, CheckCommand.self, EstimateCommand.self, LayoutsCommand.self,
-      ParameterOrderCommand.self, ConfigurationCommand.self, ModelsCommand.self,
+      ParameterOrderCommand.self, ConfigurationCommand.self, ModelsCommand.self, WarmCommand.self,
     ])
 
   static func main() {

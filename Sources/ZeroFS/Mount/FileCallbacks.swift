@@ -53,8 +53,21 @@ func readFile(
   guard let handle = FileHandle.of(information)?.takeUnretainedValue() else { return fail(request, EBADF) }
   guard size <= server.readAhead.capacity && offset >= 0 else { return fail(request, EINVAL) }
   let start = min(offset, handle.open.file.count)
-  var window = start..<(start + min(size, handle.open.file.count - start))
-  var read = ReadRequest(pointer: request, pace: handle.advance(over: window))
+  let window = start..<(start + min(size, handle.open.file.count - start))
+  let pace = handle.advance(over: window)
+  let isCold = handle.prefetch(for: window, pace, server.prefetcher)
+  let read = ReadRequest(pointer: request, pace: pace, isCold: isCold)
+  guard isCold, let source = handle.open.file.sourceRanges(of: window).first?.file else {
+    return serve(ReadRequest(pointer: request, pace: pace, isCold: false), window, of: handle, server)
+  }
+  guard server.coldReads.begin(request) else { return }
+  server.coldReads.run(reading: source) { serve(read, window, of: handle, server) }
+}
+
+private func serve(
+  _ first: ReadRequest, _ firstWindow: Range<Int>, of handle: FileHandle, _ server: FuseServer
+) {
+  var (read, window) = (first, firstWindow)
   // Where there is no loan, the thread that composes the window answers.
   guard var loan = server.readAhead.lend(window, of: handle, to: read) else { return }
   while true {
@@ -63,7 +76,7 @@ func readFile(
     guard read.pace.isInOrder, read.pace.isUnhurried || loan.buffer.gather.isMostlyBuffered,
       let next = handle.window(after: window), server.readAhead.begin(next, of: handle, in: loan.buffer)
     else { return server.readAhead.giveBack(loan.buffer) }
-    let verbatim: Gather.VerbatimRuns = read.pace.isUnhurried ? .copied : .mapped
+    let verbatim: Gather.VerbatimRuns = read.pace.isUnhurried || read.isCold ? .copied : .mapped
     // What fails is tried again when it is asked for, and then an error.
     loan.isComposed = (try? handle.open.file.read(next, into: &loan.buffer.gather, verbatim: verbatim)) != nil
     // From here on it is another callback's request that is answered.
@@ -76,12 +89,15 @@ private func answer(
   _ read: ReadRequest, with window: Range<Int>, of open: OpenFile, from loan: ReadAhead.Loan,
   _ server: FuseServer
 ) {
+  let waits = BlockedThread.count
   do {
     if loan.isComposed {
       try loan.buffer.gather.verifySources()
     } else {
-      try open.file.read(window, into: &loan.buffer.gather, verbatim: .mapped)
+      // A thread that is in a reply, and waits for a mapped piece of it, can't be interrupted.
+      try open.file.read(window, into: &loan.buffer.gather, verbatim: read.isCold ? .copied : .mapped)
     }
+    guard !read.isCold || server.coldReads.claim(read.pointer) else { return }
     let sent = loan.buffer.gather.pieces.withUnsafeBufferPointer {
       fuse_reply_iov(read.pointer, $0.baseAddress, Int32($0.count))
     }
@@ -89,7 +105,10 @@ private func answer(
     if sent != 0 { explainFailedCopy(of: open, loan.buffer.gather, server) }
   } catch {
     server.log(error, reading: open.path)
-    fail(read.pointer, EIO)
+    if !read.isCold || server.coldReads.claim(read.pointer) { fail(read.pointer, EIO) }
+  }
+  if !read.isCold && BlockedThread.count != waits {
+    server.prefetcher.noteWait(for: open.file.sourceRanges(of: window))
   }
 }
 

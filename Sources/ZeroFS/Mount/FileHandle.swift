@@ -11,11 +11,13 @@ final class FileHandle: Sendable {
   /// When a read was last answered, in nanoseconds of `clock`.
   private let answered = Atomic(0)
   private let clock: @Sendable () -> Int
+  private let cursor: LockedValue<PrefetchCursor>
 
   /// - Parameter clock: nanoseconds since any time.
   init(_ open: OpenFile, clock: @escaping @Sendable () -> Int = FileHandle.monotonicClock) {
     self.open = open
     self.clock = clock
+    cursor = LockedValue(PrefetchCursor(open.file, of: open.entry))
   }
 
   struct Pace {
@@ -24,7 +26,12 @@ final class FileHandle: Sendable {
     /// Whether the reader did more between two reads than copy what it got, as one does that makes memory for it: it then leaves
     /// time to copy the next window into a buffer.
     let isUnhurried: Bool
+    /// Whether it starts near the start of the file or the end of the last read. Who unpacks an archive skips its headers.
+    let isNear: Bool
   }
+
+  /// Bytes.
+  private static let near = 4 << 20
 
   /// An estimate of what a copy takes: a processor copies 10 GB/s or more.
   private static let copyNanosecondsPerByte = 0.1
@@ -32,9 +39,19 @@ final class FileHandle: Sendable {
   /// Takes note of a read of `window`, and says how it follows the one before.
   func advance(over window: Range<Int>) -> Pace {
     let pause = clock() - answered.load(ordering: .relaxed)
+    let last = end.exchange(window.upperBound, ordering: .relaxed)
     return Pace(
-      isInOrder: end.exchange(window.upperBound, ordering: .relaxed) == window.lowerBound,
-      isUnhurried: Double(pause) > Double(window.count) * FileHandle.copyNanosecondsPerByte)
+      isInOrder: last == window.lowerBound,
+      isUnhurried: Double(pause) > Double(window.count) * FileHandle.copyNanosecondsPerByte,
+      isNear: window.lowerBound < FileHandle.near || abs(window.lowerBound - last) < FileHandle.near)
+  }
+
+  /// Has what a reader in order will need read ahead.
+  ///
+  /// - Returns: whether a read of `window` may have to wait for a source.
+  func prefetch(for window: Range<Int>, _ pace: Pace, _ prefetcher: Prefetcher) -> Bool {
+    if pace.isNear { return cursor.withLock { $0.advance(to: window.lowerBound, prefetcher) } }
+    return open.file.sourceRanges(of: window).contains { prefetcher.isCold($0) }
   }
 
   /// Calls `body`, which answers a read. Who asks again before it has returned is in a hurry.
@@ -64,4 +81,6 @@ struct ReadRequest: @unchecked Sendable {
   // Unchecked: libfuse's, which answers from any thread.
   let pointer: fuse_req_t?
   let pace: FileHandle.Pace
+  /// Whether it may wait for a source, and is in `ColdReads` until it is answered.
+  let isCold: Bool
 }

@@ -8,9 +8,11 @@ import Synchronization
 final class FuseServer: Sendable {
   /// Bytes of the longest read: the kernel's limit (256 pages, `fs/fuse/fuse_i.h`: FUSE_MAX_MAX_PAGES).
   static let maxRead = 1 << 20
-  /// Requests that are answered at a time: libfuse's own ten (`fuse_loop_cfg_create`), and all processors of a node whose every
-  /// rank reads. Threads are made when they are needed.
-  static let maxThreads = max(10, Workers.cores)
+  /// Requests that are answered at a time. Threads are made when they are needed, and each may have to wait for a source
+  /// (`ColdReads.maxPerSource`): there are some left for metadata and for other sources.
+  static let maxThreads = 2048
+  /// Threads that are kept: libfuse's own ten (`fuse_loop_cfg_create`), and all processors of a node whose every rank reads.
+  static let maxIdleThreads = max(10, Workers.cores)
   /// Seconds for which the kernel needn't ask again. A tree never changes, and a name means a layout always or never.
   static let timeout: Double = 86400
   /// Likewise for what `stat` says about `inode`.
@@ -21,6 +23,8 @@ final class FuseServer: Sendable {
   let isCached: Bool
   let logger: Logger
   let readAhead = ReadAhead(capacity: maxRead)
+  let prefetcher = Prefetcher()
+  let coldReads = ColdReads()
   private let sourceBytes: Int
   private let owner = (user: getuid(), group: getgid())
   /// When an error of each source was last logged, by its name.
@@ -29,16 +33,20 @@ final class FuseServer: Sendable {
   let isInitialized = Atomic(false)
   /// Called once when the kernel got the answer to INIT, from a thread of the session.
   let ready: @Sendable () -> Void
+  /// Whether a thread of the session found the mount gone.
+  let isUnmounted = Atomic(false)
+  /// Called once then.
+  let unmounted: @Sendable () -> Void
 
   init(
     _ superblock: Superblock, sourceBytes: Int, isCached: Bool, logger: Logger,
-    ready: @escaping @Sendable () -> Void
+    ready: @escaping @Sendable () -> Void, unmounted: @escaping @Sendable () -> Void
   ) {
     self.superblock = superblock
     self.sourceBytes = sourceBytes
     self.isCached = isCached
     self.logger = logger
-    self.ready = ready
+    (self.ready, self.unmounted) = (ready, unmounted)
   }
 
   /// The `stat` of `inode`: blocks count data only, holes are free.

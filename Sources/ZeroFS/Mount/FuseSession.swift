@@ -8,6 +8,7 @@ final class FuseSession {
   private let session: OpaquePointer
   private let server: FuseServer
   private let mountpoint: String
+  private let signals: SessionSignals
 
   /// Mounts. From here on the kernel asks, and waits for `serve`.
   init(_ server: FuseServer, at mountpoint: String, source: String, options: [String]) throws(MountError) {
@@ -22,28 +23,36 @@ final class FuseSession {
     var operations = fuseOperations()
     let made = zerofs_session_new(&arguments, &operations, Unmanaged.passUnretained(server).toOpaque())
     guard let made else { throw .mountFailed(path: mountpoint, options: options, reason: LibfuseLog.take()) }
-    // Before the mount, so that a signal never leaves one behind.
-    fuse_set_signal_handlers(made)
-    unblockSignals()
+    let signals = SessionSignals()
     let mounted = LibfuseLog.capturingStandardError { fuse_session_mount(made, mountpoint) }
     guard mounted == 0 else {
-      fuse_remove_signal_handlers(made)
+      signals.release()
       fuse_session_destroy(made)
       throw .mountFailed(path: mountpoint, options: options, reason: LibfuseLog.take())
     }
     installSessionIO(made)
-    (session, self.server, self.mountpoint) = (made, server, mountpoint)
+    (session, self.server, self.mountpoint, self.signals) = (made, server, mountpoint, signals)
   }
 
-  /// Answers the kernel until the tree is unmounted or SIGTERM, SIGINT or SIGHUP arrives; then unmounts.
-  func serve() throws(MountError) {
-    // 0 after an unmount, the signal's number, or a negative errno.
-    let result = Sweeper.sweeping(server.superblock.layouts, session) {
-      zerofs_session_loop_mt(session, UInt32(FuseServer.maxThreads))
+  /// Answers the kernel until the tree is unmounted. A signal takes it out of the tree at once and ends the process: nobody waits
+  /// for threads that read, whose source may have stalled.
+  ///
+  /// - Parameter ended: called before a signal ends the process.
+  func serve(ended: @escaping @Sendable () -> Void) throws(MountError) {
+    signals.onArrival { [server, mountpoint] signal in
+      if let reason = Unmount.detach(mountpoint, lazily: true) {
+        server.logger.error("\(mountpoint): not unmounted on signal \(signal): \(reason)")
+      } else {
+        server.logger.info("\(mountpoint): unmounted on signal \(signal)")
+      }
+      ended()
+      _exit(0)
     }
-    fuse_remove_signal_handlers(session)
+    // 0 after an unmount, or a negative errno.
+    let result = Sweeper.sweeping(server.superblock.layouts, session) {
+      zerofs_session_loop_mt(session, UInt32(FuseServer.maxThreads), UInt32(FuseServer.maxIdleThreads))
+    }
     fuse_session_unmount(session)
-    if result > 0 { server.logger.info("\(mountpoint): unmounted on signal \(result)") }
     if result < 0 { throw .sessionFailed(path: mountpoint, errno: -result) }
   }
 
@@ -57,13 +66,4 @@ final class FuseSession {
     }
     return String(decoding: escaped, as: UTF8.self)
   }
-}
-
-/// Whoever started us may have blocked them (a thread of Dispatch does), and a blocked mask is inherited: a daemon that nobody
-/// can end.
-private func unblockSignals() {
-  var signals = sigset_t()
-  sigemptyset(&signals)
-  for signal in [SIGTERM, SIGINT, SIGHUP] { sigaddset(&signals, signal) }
-  pthread_sigmask(SIG_UNBLOCK, &signals, nil)
 }

@@ -53,10 +53,10 @@ final class Inode: Sendable {
   /// What the handles of a file share, from the first open to the last release; `nil` for a directory.
   func open() -> OpenFile? {
     guard case .file(let entry) = content else { return nil }
-    if entry.isVolatile { return OpenFile(path: entry.path, file: entry.file()) }
+    if entry.isVolatile { return OpenFile(entry) }
     return composed.withLock { composed in
       if let open = composed.open { return open }
-      let open = OpenFile(path: entry.path, file: entry.file())
+      let open = OpenFile(entry)
       composed.open = open
       if composed.measure == nil { _ = Inode.measure(open.file, in: &composed) }
       return open
@@ -78,11 +78,12 @@ final class Inode: Sendable {
 final class OpenFile: Sendable {
   let path: String
   let file: VirtualFile
+  /// What the file is read from, and what is read after it.
+  let entry: FileTree.Entry?
 
-  init(path: String, file: VirtualFile) {
-    self.path = path
-    self.file = file
-  }
+  init(path: String, file: VirtualFile) { (self.path, self.file, entry) = (path, file, nil) }
+
+  init(_ entry: FileTree.Entry) { (path, file, self.entry) = (entry.path, entry.file(), entry) }
 }
 
 /// Numbers for the directories and files of one `FileTree`, in the order of its entries, so that each mount of the tree

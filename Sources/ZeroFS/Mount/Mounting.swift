@@ -32,7 +32,7 @@ extension FileTree {
     let record = try MountRecord(of: mountpoint.path, source: options.source)
     let server = FuseServer(
       superblock, sourceBytes: options.sourceBytes, isCached: options.isCached, logger: logger,
-      ready: { ready(record) })
+      ready: { ready(record) }, unmounted: { endSoon(record) })
     let session: FuseSession
     do throws(MountError) {
       session = try FuseSession(
@@ -43,7 +43,17 @@ extension FileTree {
       throw error
     }
     mountpoint.lock.release()
-    try session.serve()
+    try session.serve(ended: record.remove)
     record.remove()
   }
+}
+
+/// Ends the process of a mount that is gone, should it not end by itself: a thread may still be in a read of a source that stalls,
+/// for a reader that was interrupted.
+@Sendable private func endSoon(_ record: MountRecord) {
+  PosixThread {
+    sleep(2)
+    record.remove()
+    _exit(0)
+  }?.detach()
 }

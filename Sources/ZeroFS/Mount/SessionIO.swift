@@ -31,7 +31,14 @@ func installSessionIO(_ session: OpaquePointer) {
         return -1
       }
     },
-    { descriptor, buffer, size, _ in Glibc.read(descriptor, buffer, size) })
+    { descriptor, buffer, size, userData in
+      let count = Glibc.read(descriptor, buffer, size)
+      if count >= 0 || errno != ENODEV { return count }
+      let server = FuseServer.serving(userData: userData)
+      if !server.isUnmounted.exchange(true, ordering: .relaxed) { server.unmounted() }
+      errno = ENODEV
+      return count
+    })
 }
 
 /// Sets the flag in the reply to INIT, where the kernel knows flags of that height.

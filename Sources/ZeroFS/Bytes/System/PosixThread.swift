@@ -25,5 +25,8 @@ package struct PosixThread {
     self.thread = thread
   }
 
+  /// It ends by itself, and nobody waits for it.
+  package func detach() { pthread_detach(thread) }
+
   package func join() { pthread_join(thread, nil) }
 }

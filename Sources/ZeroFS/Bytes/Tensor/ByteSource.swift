@@ -13,9 +13,14 @@ package protocol ByteSource: AnyObject, Sendable {
   /// Throws if the source is no longer what it was when its tensors were planned. Called after the bytes of a window
   /// were taken, so that a change during the read is noticed.
   func verify() throws(ReadError)
+
+  /// Where the bytes of `range` are stored; empty where they aren't, or nobody knows.
+  func sourceRanges(of range: Range<Int>) -> [SourceRange]
 }
 
 extension ByteSource {
+  package func sourceRanges(of range: Range<Int>) -> [SourceRange] { [] }
+
   /// The bytes of `range`; for headers and small files.
   package func bytes(_ range: Range<Int>) throws(ReadError) -> [UInt8] {
     var failure: ReadError?

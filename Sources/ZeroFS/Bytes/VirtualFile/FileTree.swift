@@ -11,15 +11,20 @@ package struct FileTree: Sendable {
     /// Whether the file may be another each time that it is composed: a log, not a checkpoint.
     package let isVolatile: Bool
     private let compose: @Sendable () -> VirtualFile
+    private let following: (@Sendable () -> Entry)?
+
+    /// The file that whoever read all of this one reads next, where that is known.
+    package var next: Entry? { following?() }
 
     package init(
-      _ path: String, isExecutable: Bool = false, isVolatile: Bool = false,
+      _ path: String, isExecutable: Bool = false, isVolatile: Bool = false, next: Entry? = nil,
       _ compose: @escaping @Sendable () -> VirtualFile
     ) {
       self.path = path
       self.isExecutable = isExecutable
       self.isVolatile = isVolatile
       self.compose = compose
+      if let next { following = { next } } else { following = nil }
     }
 
     /// The file: composed anew at each call, without reading tensor data. Equal at each call, if

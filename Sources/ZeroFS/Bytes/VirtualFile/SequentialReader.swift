@@ -26,6 +26,8 @@ package struct SequentialReader: ~Copyable {
   package private(set) var isAtChecksum = false
 
   private let file: VirtualFile
+  private var cursor: PrefetchCursor
+  private let prefetcher: Prefetcher
   private var steps: ArraySlice<Step>
   /// By where it starts, the CRC of each range that a checksum is of, as far as it was read.
   private var partial: [Int: CRC32] = [:]
@@ -50,8 +52,10 @@ package struct SequentialReader: ~Copyable {
     let covered: Int?
   }
 
-  package init(_ file: VirtualFile) {
-    self.file = file
+  /// - Parameter prefetcher: that of all readers of a program.
+  package init(_ file: VirtualFile, _ prefetcher: Prefetcher = .shared) {
+    (self.file, self.prefetcher) = (file, prefetcher)
+    cursor = PrefetchCursor(file)
     steps = SequentialReader.steps(of: file)[...]
   }
 
@@ -76,7 +80,12 @@ package struct SequentialReader: ~Copyable {
       case .data:
         taken = 0
         let end = min(step.end, position + SequentialReader.windowCount)
+        let waits = BlockedThread.count
+        let isCold = cursor.advance(to: position, prefetcher)
         try file.read(position..<end, into: &gather, verbatim: .copied)
+        if !isCold && BlockedThread.count != waits {
+          prefetcher.noteWait(for: file.sourceRanges(of: position..<end))
+        }
       case .hole:
         var crc = CRC32()
         crc.append(zeros: step.end - position)

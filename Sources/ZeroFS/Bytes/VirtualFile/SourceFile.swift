@@ -77,6 +77,29 @@ package final class SourceFile: StoredFile {
 
   package var mapping: UnsafeRawBufferPointer? { mapped }
 
+  package func sourceRanges(of range: Range<Int>) -> [SourceRange] { [SourceRange(self, range)] }
+
+  /// Has the kernel read `range`, of at most a thousand times `scratch`, into its page cache. What is read goes into the same short
+  /// piece of memory again and again, which stays in the processor's cache.
+  ///
+  /// - Returns: whether that had to wait for the storage.
+  func fetch(_ range: Range<Int>, through scratch: UnsafeMutableRawBufferPointer) throws(ReadError) -> Bool {
+    let waits = BlockedThread.count
+    var position = range.lowerBound
+    while position < range.upperBound {
+      let left = range.upperBound - position
+      let pieces = stride(from: 0, to: left, by: scratch.count).map {
+        iovec(iov_base: scratch.baseAddress, iov_len: min(scratch.count, left - $0))
+      }
+      let count = preadv(descriptor, pieces, Int32(pieces.count), position)
+      if count < 0 && errno == EINTR { continue }
+      guard count != 0 else { throw .endOfFile(path: path, offset: position) }
+      guard count > 0 else { throw .io(path: path, offset: position, errno: errno) }
+      position += count
+    }
+    return BlockedThread.count != waits
+  }
+
   package func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(ReadError) {
     var done = 0
     while done < buffer.count {

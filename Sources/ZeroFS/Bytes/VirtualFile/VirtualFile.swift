@@ -34,6 +34,15 @@ package struct VirtualFile: Sendable {
   }
 
   private func append(_ window: Range<Int>, to gather: inout Gather) throws(ReadError) {
+    try forEachExtent(in: window) { (extent, bytes) throws(ReadError) in
+      try gather.append(extent, bytes: bytes)
+    }
+  }
+
+  /// Calls `body` with what `window` (cut at the end of the file) has of each extent.
+  func forEachExtent<E: Error>(in window: Range<Int>, _ body: (Extent, Range<Int>) throws(E) -> Void)
+    throws(E)
+  {
     let window = window.clamped(to: 0..<count)
     var index = extentIndex(at: window.lowerBound)
     var position = window.lowerBound
@@ -41,7 +50,7 @@ package struct VirtualFile: Sendable {
       let extent = extents[index]
       let start = starts[index]
       let end = min(start + extent.count, window.upperBound)
-      try gather.append(extent, bytes: (position - start)..<(end - start))
+      try body(extent, (position - start)..<(end - start))
       position = end
       index += 1
     }

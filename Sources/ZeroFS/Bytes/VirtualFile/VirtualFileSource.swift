@@ -17,6 +17,8 @@ package final class VirtualFileSource: ByteSource {
 
   package func verify() throws(ReadError) { for source in sources { try source.verify() } }
 
+  package func sourceRanges(of range: Range<Int>) -> [SourceRange] { file.sourceRanges(of: range) }
+
   package func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(ReadError) {
     guard offset >= 0, offset <= file.count - buffer.count else {
       throw .endOfFile(path: name, offset: offset + buffer.count)

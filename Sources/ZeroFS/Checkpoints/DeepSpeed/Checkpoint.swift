@@ -106,19 +106,24 @@ package struct Checkpoint: Sendable {
       [FileTree.Entry(CheckpointNames.latest) { [tag] in VirtualFile(tag) }] + client.ownFiles(tag: tag)
     for pp in 0..<layout.pp {
       for tp in 0..<layout.tp {
+        let optimizers = names.partitionedRanks.map { dp in
+          archive(names.optimizerState(tp: tp, pp: pp, dp: dp)) { [self] in
+            optimizerStates(tp: tp, pp: pp, dp: dp)
+          }
+        }
+        // Ranks read the model's states, the layers in their order, and then each its own part of the optimizer's state.
+        var layers: [FileTree.Entry] = []
+        for file in client.layerFiles(tp: tp, pp: pp).reversed() {
+          let next = layers.last ?? (optimizers.count == 1 ? optimizers[0] : nil)
+          layers.append(archive(file.name, next: next, file.contents))
+        }
         for dp in names.modelStateRanks {
           entries.append(
-            archive(names.modelState(tp: tp, pp: pp, dp: dp)) { [client] in
+            archive(names.modelState(tp: tp, pp: pp, dp: dp), next: layers.last) { [client] in
               client.modelState(tp: tp, pp: pp, dp: dp)
             })
         }
-        for dp in names.partitionedRanks {
-          entries.append(
-            archive(names.optimizerState(tp: tp, pp: pp, dp: dp)) { [self] in
-              optimizerStates(tp: tp, pp: pp, dp: dp)
-            })
-        }
-        for file in client.layerFiles(tp: tp, pp: pp) { entries.append(archive(file.name, file.contents)) }
+        entries += optimizers + layers
       }
     }
     return FileTree(entries, modified: modified)
@@ -143,13 +148,24 @@ package struct Checkpoint: Sendable {
       names.path)
   }
 
+  /// The files that a global rank loads, in the order in which it does, relative to the checkpoint: its model's states, its
+  /// layers, and its part of the optimizer's state.
+  package func paths(ofRank rank: Int) -> [String] {
+    let (tp, pp, dp) = layout.coordinate(ofRank: rank)
+    let state = names.modelState(tp: tp, pp: pp, dp: names.modelStateRanks.contains(dp) ? dp : 0)
+    let optimizer = names.partitionedRanks.contains(dp) ? [names.optimizerState(tp: tp, pp: pp, dp: dp)] : []
+    return ([state] + client.layerFiles(tp: tp, pp: pp).map(\.name) + optimizer).map(names.path)
+  }
+
   /// The optimizer files of a model-parallel rank, by data-parallel rank.
   func optimizerStatePaths(tp: Int, pp: Int) -> [String] {
     names.partitionedRanks.map { names.path(names.optimizerState(tp: tp, pp: pp, dp: $0)) }
   }
 
-  private func archive(_ name: String, _ value: @escaping @Sendable () -> PickleValue) -> FileTree.Entry {
-    FileTree.Entry(names.path(name)) { TorchArchive(value(), name: name).file() }
+  private func archive(
+    _ name: String, next: FileTree.Entry? = nil, _ value: @escaping @Sendable () -> PickleValue
+  ) -> FileTree.Entry {
+    FileTree.Entry(names.path(name), next: next) { TorchArchive(value(), name: name).file() }
   }
 }
 

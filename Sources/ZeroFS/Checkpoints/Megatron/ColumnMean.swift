@@ -16,6 +16,12 @@ final class ColumnMean: ByteSource {
     for run in tensor.extents.flatMap(\.runs) { try run.source.verify() }
   }
 
+  /// The whole tensor, whatever is asked for.
+  func sourceRanges(of range: Range<Int>) -> [SourceRange] {
+    let file = VirtualFile(tensor.extents)
+    return file.sourceRanges(of: 0..<file.count)
+  }
+
   func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(ReadError) {
     let result = row.withLock { row -> Result<[UInt8], ReadError> in
       if let row { return .success(row) }

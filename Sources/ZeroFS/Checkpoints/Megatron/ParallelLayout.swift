@@ -54,6 +54,13 @@ package struct ParallelLayout: Sendable, Hashable {
   func globalRank(tp: Int, pp: Int, dp: Int) -> Int { pp * (zeroRanks * self.tp) + dp * self.tp + tp }
 }
 
+extension ParallelLayout {
+  /// The coordinate of a global rank, from 0 to `worldSize`: the inverse of `globalRank`.
+  func coordinate(ofRank rank: Int) -> (tp: Int, pp: Int, dp: Int) {
+    (tp: rank % tp, pp: rank / (zeroRanks * tp), dp: rank / tp % zeroRanks)
+  }
+}
+
 /// A layout that can't exist, for any model or for this one.
 package enum LayoutError: Failure, Equatable {
   case size(name: String, value: Int)

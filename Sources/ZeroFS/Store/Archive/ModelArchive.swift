@@ -198,4 +198,12 @@ private final class ArchivedFile: StoredFile {
   }
 
   func verify() throws(ReadError) { try archive.frames.file.verify() }
+
+  func sourceRanges(of range: Range<Int>) -> [SourceRange] {
+    if range.isEmpty { return [] }
+    let (table, start) = (archive.frames.table, member.offset)
+    let first = table.places(table.frame(at: start + range.lowerBound)).compressed
+    let last = table.places(table.frame(at: start + range.upperBound - 1)).compressed
+    return [SourceRange(archive.frames.file, first.lowerBound..<last.upperBound)]
+  }
 }

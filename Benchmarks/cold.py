@@ -1,0 +1,217 @@
+"""Cold and slow sources: a model on storage that takes its time for every request, and on a disk whose cache was dropped.
+
+Each figure stands next to a parallel reader of the same source, in the same run: the faster of 16 x 4 MiB and 64 x 1 MiB. The
+reference is the longer of it and of the same reader of the mount with everything in memory, where the storage isn't the bottleneck.
+"""
+import contextlib
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from measure import MIB, compiled
+
+HERE = Path(__file__).parent
+GOAL, SOURCE_BYTES_GOAL = 0.8, 1.1
+LATENCIES_MS = (1, 10, 50)
+TP = 3  # SmolLM2 has three heads of keys
+
+# What a rank does, in a process of its own: prints the bytes of its files.
+LOAD = """
+import sys, torch
+for path in sys.argv[1:]:
+    torch.load(path, map_location="cpu", weights_only=False)
+"""
+# Into one MiB, as cat does.
+CAT = """
+import os, sys
+buffer = memoryview(bytearray(1 << 20))
+for path in sys.argv[1:]:
+    descriptor = os.open(path, os.O_RDONLY)
+    while os.readv(descriptor, [buffer]): pass
+    os.close(descriptor)
+"""
+
+
+@dataclass
+class Cold:
+    title: str
+    reference: list[float] = field(default_factory=list)  # seconds
+    ours: list[float] = field(default_factory=list)
+    source: list[float] = field(default_factory=list)  # bytes read of the source, by bytes that it has
+    requests: list[int] = field(default_factory=list)
+
+    @property
+    def ratio(self) -> float:
+        return statistics.median(reference / ours for reference, ours in zip(self.reference, self.ours))
+
+
+class SlowSource:
+    """slow.c over a directory: what was asked of it is counted."""
+
+    def __init__(self, program: Path, root: Path, milliseconds: float, scratch: Path) -> None:
+        self.path, self.stats = scratch / "slow", scratch / "slow.stats"
+        self.path.mkdir(exist_ok=True)
+        self.stats.write_text("")
+        self.process = subprocess.Popen([program, root, str(int(milliseconds * 1000)), "2", self.path],
+                                        env=os.environ | {"STATS": str(self.stats)}, stderr=subprocess.DEVNULL)
+        while not os.path.ismount(self.path):
+            time.sleep(0.02)
+
+    def counted(self) -> tuple[int, int]:
+        """Requests and bytes since the last call."""
+        lines = len(self.stats.read_text().splitlines())
+        self.process.send_signal(signal.SIGUSR1)
+        while len(found := self.stats.read_text().splitlines()) == lines:
+            time.sleep(0.01)
+        requests, count = found[-1].split()
+        return int(requests), int(count)
+
+    def drop(self) -> None:
+        for file in self.path.iterdir():
+            drop(file)
+
+    def close(self) -> None:
+        subprocess.run(["umount", "-l", self.path], check=True)
+        self.process.terminate()
+        self.process.wait()
+
+
+class Disk:
+    """A directory on a disk, the cache of whose files is dropped."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def counted(self) -> tuple[int, int]:
+        return 0, 0
+
+    def drop(self) -> None:
+        for file in self.path.iterdir():
+            drop(file)
+
+    def close(self) -> None:
+        pass
+
+
+def drop(file: Path) -> None:
+    descriptor = os.open(file, os.O_RDONLY)
+    with contextlib.suppress(OSError):
+        os.fsync(descriptor)
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.close(descriptor)
+
+
+def read_parallel(file: Path, threads: int, piece: int) -> float:
+    descriptor, size = os.open(file, os.O_RDONLY), file.stat().st_size
+    local = threading.local()
+
+    def read(offset: int) -> None:
+        if not hasattr(local, "buffer"):
+            local.buffer = memoryview(bytearray(piece))
+        os.preadv(descriptor, [local.buffer], offset)
+
+    start = time.perf_counter()
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(read, range(0, size, piece)))
+    seconds = time.perf_counter() - start
+    os.close(descriptor)
+    return seconds
+
+
+def together(program: str, ranks: list[list[Path]]) -> float:
+    """Seconds of programs that read at once, one for each list of files; they wait for a line when they have what they import."""
+    waiting = program.replace("for path", "print('ready', flush=True); sys.stdin.readline()\nfor path", 1)
+    children = [subprocess.Popen([sys.executable, "-W", "ignore", "-c", waiting, *map(str, files)], stdin=subprocess.PIPE,
+                                 stdout=subprocess.PIPE, text=True) for files in ranks]
+    for child in children:
+        child.stdout.readline()
+    start = time.perf_counter()
+    for child in children:
+        child.stdin.write("\n")
+        child.stdin.flush()
+    for child in children:
+        if child.wait():
+            raise AssertionError(f"a reader ended with {child.returncode}")
+    return time.perf_counter() - start
+
+
+@contextlib.contextmanager
+def mounted(zerofs: Path, source: Path, point: Path, *layout: object) -> Iterator[Path]:
+    point.mkdir(exist_ok=True)
+    subprocess.run([zerofs, "mount", source, point, *map(str, layout)], check=True)
+    try:
+        yield point
+    finally:
+        subprocess.run([zerofs, "umount", point], check=True)
+
+
+def ranks_files(point: Path, tp: int, only: str = "") -> list[list[Path]]:
+    """Megatron-DeepSpeed's order: the model's states, the layers, then the rank's part of the optimizer's state."""
+    step = point / "global_step0"
+    return [[file for file in [
+        *sorted(step.glob(f"mp_rank_{rank:02}_model_states.pt")), *sorted(step.glob(f"layer_*-model_{rank:02}-*.pt")),
+        *sorted(step.glob(f"*zero_pp_rank_0_mp_rank_{rank:02}_optim_states.pt"))] if only in file.name] for rank in range(tp)]
+
+
+def measure(zerofs: Path, slow: Path, hf: Path, scratch: Path, rounds: int, latencies=LATENCIES_MS, disk: Path | None = None
+            ) -> list[Cold]:
+    """`hf` is a directory of one `model.safetensors`, and in memory; `disk` is the same on a disk."""
+    found = []
+    places = [(f"{ms} ms", lambda ms=ms: SlowSource(slow, hf, ms, scratch)) for ms in latencies]
+    if disk:
+        places.append(("disk", lambda: Disk(disk)))
+    for name, place in places:
+        source = place()
+        try:
+            found += [of_place(zerofs, name, source, scratch, rounds, *case) for case in (
+                ("cat of the layers", CAT, 1, "layer_"), ("torch.load of the layers", LOAD, 1, "layer_"),
+                ("torch.load of the optimizer's file", LOAD, 1, "optim"), ("MDS's order", LOAD, 1, ""),
+                ("MDS's order, three ranks", LOAD, TP, ""))]
+        finally:
+            source.close()
+    return found
+
+
+def of_place(zerofs: Path, name: str, source: SlowSource | Disk, scratch: Path, rounds: int, title: str, program: str,
+             tp: int, only: str) -> Cold:
+    cold = Cold(f"{title}, {name}")
+    weights = source.path / "model.safetensors"
+    for _ in range(rounds):
+        parallel = []
+        for threads, piece in ((16, 4 * MIB), (64, MIB)):
+            source.drop()
+            parallel.append(read_parallel(weights, threads, piece))
+        with mounted(zerofs, source.path, scratch / "mnt", "--tp", tp) as point:
+            ranks = ranks_files(point, tp, only)
+            source.drop()
+            source.counted()
+            cold.ours.append(together(program, ranks))
+            requests, count = source.counted()
+            hot = together(program, ranks)
+        cold.reference.append(max(min(parallel), hot))
+        cold.source.append(count / weights.stat().st_size)
+        cold.requests.append(requests)
+        print(f"{cold.title}: ours {cold.ours[-1]:.2f} s, parallel {min(parallel):.2f}, hot {hot:.2f}, source x{cold.source[-1]:.2f} "
+              f"in {requests} requests", flush=True)
+    return cold
+
+
+def main() -> None:
+    zerofs, slow, hf, scratch = (Path(word).resolve() for word in sys.argv[1:5])
+    rounds = int(sys.argv[5]) if len(sys.argv) > 5 else 1
+    latencies = [float(word) for word in sys.argv[6].split(",")] if len(sys.argv) > 6 else LATENCIES_MS
+    scratch.mkdir(exist_ok=True)
+    for cold in measure(zerofs, slow, hf, scratch, rounds, latencies):
+        print(f"{cold.title}: {cold.ratio:.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+import Foundation
+import Synchronization
+import Testing
+
+@testable import Bytes
+
+/// What is read ahead is what windows need, and nothing of it changes what they hold.
+@Suite struct PrefetchTests {
+  /// A file that notes what is read of it.
+  private final class NotedSource: ByteSource {
+    let file: SourceFile
+    let reads = Mutex<[Range<Int>]>([])
+
+    init(_ file: SourceFile) { self.file = file }
+
+    var name: String { file.name }
+    var mapping: UnsafeRawBufferPointer? { nil }
+    func verify() throws(ReadError) { try file.verify() }
+    func sourceRanges(of range: Range<Int>) -> [SourceRange] { file.sourceRanges(of: range) }
+
+    func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(ReadError) {
+      reads.withLock { $0.append(offset..<(offset + buffer.count)) }
+      try file.read(at: offset, into: buffer)
+    }
+  }
+
+  private let path = NSTemporaryDirectory() + "zerofs-prefetch-\(UUID().uuidString)"
+  private let file: SourceFile
+  private let source: NotedSource
+  private let tensor: TensorExpression
+
+  init() throws {
+    let bytes = [UInt8]((0..<(2 * 1024 * 1536)).map { UInt8(truncatingIfNeeded: $0 &* 2_654_435_761 >> 7) })
+    try Data(bytes).write(to: URL(fileURLWithPath: path))
+    file = try SourceFile(path: path)
+    unlink(path)
+    source = NotedSource(file)
+    tensor = TensorExpression(source: source, offset: 0, shape: [1024, 1536], dtype: .bfloat16)
+  }
+
+  private var files: [VirtualFile] {
+    let columns = tensor.columns(100..<356)
+    return [
+      tensor.cast(to: .float32).extents, columns.extents, columns.cast(to: .float32).extents,
+      tensor.transposed().extents,
+      [.literal([1, 2, 3])] + tensor.extents + [.zeros(count: 10_000)] + columns.extents,
+    ].map { VirtualFile($0) }
+  }
+
+  @Test func windowsNeedNothingElse() throws {
+    for (index, file) in files.enumerated() {
+      for _ in 0..<20 {
+        let start = Int.random(in: 0..<file.count)
+        let window = start..<min(file.count, start + .random(in: 1...300_000))
+        source.reads.withLock { $0 = [] }
+        _ = try? file.copied(window)
+        let ranges = file.sourceRanges(of: window).map(\.bytes)
+        for read in source.reads.withLock({ $0 }) {
+          #expect(
+            ranges.contains { $0.lowerBound <= read.lowerBound && read.upperBound <= $0.upperBound },
+            "file \(index), window \(window): \(read) isn't in \(ranges)")
+        }
+        #expect(ranges.allSatisfy { $0.lowerBound >= 0 && $0.upperBound <= self.file.size })
+      }
+    }
+  }
+
+  @Test func noWindowsNeedNothing() {
+    let file = VirtualFile([.literal([1, 2, 3]), .zeros(count: 5_000)])
+    #expect(file.sourceRanges(of: 0..<file.count).isEmpty)
+    #expect(files[0].sourceRanges(of: 0..<0).isEmpty)
+  }
+
+  /// A reader that stops and goes elsewhere gets the same bytes with a cursor as without.
+  @Test func theCursorGoesWithTheReader() throws {
+    let next = FileTree.Entry("next") { [files] in files[1] }
+    let entry = FileTree.Entry("first", next: next) { [files] in files[0] }
+    let prefetcher = Prefetcher()
+    var cursor = PrefetchCursor(files[0], of: entry)
+    for _ in 0..<50 {
+      let start = Int.random(in: 0..<files[0].count)
+      _ = cursor.advance(to: start, prefetcher)
+      let window = start..<min(files[0].count, start + 4096)
+      #expect(try files[0].copied(window) == reference(window))
+    }
+  }
+
+  /// What is in the page cache is left alone, once that is known.
+  @Test func aFileInMemoryIsWarm() throws {
+    _ = try file.contents()
+    let ranges = [SourceRange(file, 0..<file.size)]
+    let prefetcher = Prefetcher()
+    while case let answer = prefetcher.request(ranges), answer != .warm {
+      #expect(answer == .asked || answer == .full)
+      sched_yield()
+    }
+    #expect(!prefetcher.isCold(ranges[0]))
+    // Someone had to wait: it is looked at again.
+    prefetcher.noteWait(for: ranges)
+    #expect(prefetcher.isCold(ranges[0]))
+  }
+
+  @Test func warmingReadsEachPieceOnce() throws {
+    let warming = Warming(files + files)
+    #expect(warming.bytes == file.size)
+    #expect(Set(warming.pieces.map(\.bytes)).count == warming.pieces.count)
+    let progress = ByteProgress(totalBytes: warming.bytes)
+    try warming.run(progress)
+    #expect(progress.doneBytes == file.size)
+  }
+
+  /// Of the first file: bf16 widened to fp32.
+  private func reference(_ window: Range<Int>) throws -> [UInt8] {
+    let bytes = try file.contents()
+    return window.map { position in
+      let (element, byte) = position.quotientAndRemainder(dividingBy: 4)
+      return byte < 2 ? 0 : bytes[element * 2 + byte - 2]
+    }
+  }
+}
+
+extension VirtualFile {
+  /// Not checked against the file system: the file has no name any more.
+  fileprivate func copied(_ window: Range<Int>) throws -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: window.count)
+    try bytes.withUnsafeMutableBytes { try copy(window, into: $0) }
+    return bytes
+  }
+}
