@@ -39,16 +39,17 @@ struct PlannedMount {
     var mount = options
     mount.sourceBytes = (directory.descriptions + directory.files).reduce(0) { $0 + $1.size }
     mount.layouts = CheckpointResolver(planner: planner).layouts
-    mount.reports = checkpoint.companions + [
-      FileTree.Entry("plan.json") { [checkpoint] in
-        VirtualFile(PlanReport(checkpoint, modified: directory.modified).json + "\n")
-      },
-      FileTree.Entry(Manifest.Origin.reportName, isVolatile: true) { [self] in
-        VirtualFile(origin.json + "\n")
-      },
-      FileTree.Entry("source.json", isVolatile: true) { VirtualFile(SourceReport(directory).json + "\n") },
-      FileTree.Entry("version") { VirtualFile("\(Zerofs.version)\n") },
-    ]
+    mount.reports =
+      checkpoint.companions + [
+        FileTree.Entry("plan.json") { [checkpoint] in
+          VirtualFile(PlanReport(checkpoint, modified: directory.modified).json + "\n")
+        },
+        FileTree.Entry(Manifest.Origin.reportName, isVolatile: true) { [self] in
+          VirtualFile(origin.json + "\n")
+        },
+        FileTree.Entry("source.json", isVolatile: true) { VirtualFile(SourceReport(directory).json + "\n") },
+        FileTree.Entry("version") { VirtualFile("\(Zerofs.version)\n") },
+      ]
     try checkpoint.tree(modified: directory.modified).mount(at: mountpoint, mount)
   }
 }

@@ -32,13 +32,15 @@ struct StatusCommand: ParsableCommand {
       if json { return try output(reportJSON(lines)) }
       guard !lines.isEmpty else { return try output("nothing is mounted") }
       try output(
-        table([["mount", "source", "layout", "since", "daemon"]]
-          + lines.map { line in
-            [
-              line.path, line.source, line.layout ?? "-", line.since.map(time) ?? "-",
-              line.isServed ? line.process.map { "process \($0)" } ?? "serves" : "died: zerofs umount \(line.path)",
-            ]
-          }))
+        table(
+          [["mount", "source", "layout", "since", "daemon"]]
+            + lines.map { line in
+              [
+                line.path, line.source, line.layout ?? "-", line.since.map(time) ?? "-",
+                line.isServed
+                  ? line.process.map { "process \($0)" } ?? "serves" : "died: zerofs umount \(line.path)",
+              ]
+            }))
     }
   }
 

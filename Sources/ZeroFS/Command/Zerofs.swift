@@ -11,7 +11,8 @@ struct Zerofs: ParsableCommand {
     version: version,
     subcommands: [
       MountCommand.self, UmountCommand.self, PlanCommand.self, MaterializeCommand.self, VerifyCommand.self,
-      RunCommand.self, StatusCommand.self, ArgsCommand.self, CheckCommand.self, EstimateCommand.self, LayoutsCommand.self,
+      RunCommand.self, StatusCommand.self, ArgsCommand.self, CheckCommand.self, EstimateCommand.self,
+      LayoutsCommand.self,
       ParameterOrderCommand.self, ConfigurationCommand.self, ModelsCommand.self, WarmCommand.self,
     ])
 

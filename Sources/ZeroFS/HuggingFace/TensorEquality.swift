@@ -34,7 +34,8 @@ extension HuggingFaceDirectory {
       for (piece, located) in zip(pieces, [a, b]) {
         do {
           try located.file.read(
-            at: located.tensor.offset + start, into: UnsafeMutableRawBufferPointer(start: piece, count: count))
+            at: located.tensor.offset + start, into: UnsafeMutableRawBufferPointer(start: piece, count: count)
+          )
         } catch { throw .unreadable(error) }
       }
       answer = memcmp(pieces[0], pieces[1], count) == 0

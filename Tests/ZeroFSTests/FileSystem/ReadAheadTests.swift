@@ -11,7 +11,8 @@ import Testing
 
   func handle() -> FileHandle { FileHandle(OpenFile(path: "file", file: file)) }
   func request(_ number: Int) -> ReadRequest {
-    ReadRequest(pointer: OpaquePointer(bitPattern: number), pace: handle().advance(over: 0..<1), isCold: false)
+    ReadRequest(
+      pointer: OpaquePointer(bitPattern: number), pace: handle().advance(over: 0..<1), isCold: false)
   }
 
   /// As the callback does: `window` was answered from `buffer`, and `next` is composed in it.

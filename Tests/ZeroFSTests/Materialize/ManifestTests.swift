@@ -1,8 +1,8 @@
-@testable import Checkpoints
 import Foundation
 import Testing
 
 @testable import Bytes
+@testable import Checkpoints
 @testable import HuggingFace
 @testable import Store
 

@@ -1,9 +1,9 @@
-@testable import Checkpoints
 import Foundation
 import Synchronization
 import Testing
 
 @testable import Bytes
+@testable import Checkpoints
 @testable import HuggingFace
 @testable import Mount
 @testable import Store

@@ -36,7 +36,8 @@ extension JSON {
       case UInt16(UInt8(ascii: "\"")): "\\\""
       case UInt16(UInt8(ascii: "\\")): "\\\\"
       case 0x20..<0x7F: String(Unicode.Scalar(UInt8(unit)))
-      default: "\\u" + String(repeating: "0", count: 4 - String(unit, radix: 16).count) + String(unit, radix: 16)
+      default:
+        "\\u" + String(repeating: "0", count: 4 - String(unit, radix: 16).count) + String(unit, radix: 16)
       }
     }
     return "\"" + units.joined() + "\""

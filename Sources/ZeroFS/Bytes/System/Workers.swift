@@ -54,7 +54,7 @@ package enum Workers {
     _ count: Int, _ items: [Item], _ progress: ByteProgress,
     _ body: @escaping @Sendable (Item) throws -> Result
   ) throws -> [Result] {
-    try run(count, items, progress, context: {}) { _, item in try body(item) }
+    try run(count, items, progress, context: {}, { _, item in try body(item) })
   }
 
   /// Runs `body` on `count` threads, of which the calling one is one.

@@ -45,9 +45,11 @@ package struct Warming: Sendable {
   ///
   /// - Throws: `ReadError`.
   package func run(_ progress: ByteProgress) throws {
-    _ = try Workers.run(Prefetcher.maxThreads, pieces, progress, context: { Scratch() }) { scratch, piece in
-      _ = try piece.file.fetch(piece.bytes, through: scratch.memory)
-      try progress.advance(piece.bytes.count)
-    }
+    _ = try Workers.run(
+      Prefetcher.maxThreads, pieces, progress, context: { Scratch() },
+      { scratch, piece in
+        _ = try piece.file.fetch(piece.bytes, through: scratch.memory)
+        try progress.advance(piece.bytes.count)
+      })
   }
 }

@@ -77,11 +77,13 @@ package struct PlanReport: Encodable, Sendable {
 
   private func text(files lines: [(size: String, name: String)]) -> String {
     let width = lines.map(\.size.count).max() ?? 0
-    let sizes = "TP \(layout.tp) × PP \(layout.pp) × DP \(layout.dp)" + (layout.sp > 1 ? " × SP \(layout.sp)" : "")
+    let sizes =
+      "TP \(layout.tp) × PP \(layout.pp) × DP \(layout.dp)" + (layout.sp > 1 ? " × SP \(layout.sp)" : "")
     return
       ([
         modelLine,
-        "\(sizes) = \(layout.worldSize) ranks, ZeRO \(layout.zeroStage), \(layout.dtype), \(layout.engine) engine", "",
+        "\(sizes) = \(layout.worldSize) ranks, ZeRO \(layout.zeroStage), \(layout.dtype), \(layout.engine) engine",
+        "",
       ] + lines.map { Self.right($0.size, width) + "  " + $0.name }
       + ["", "\(files.count) files, \(totalBytes.bytesText)"] + rankLines + loading).joined(separator: "\n")
   }

@@ -41,7 +41,9 @@ struct MegatronState: Sendable {
 
   /// What keeps a run without the extension, or with another spec, from loading the checkpoint (zerofs_megatron/guard.py).
   var guardObject: PickleValue? {
-    guard model.extensionUse == .guarded, model.table.architecture.extensionNeed == .always else { return nil }
+    guard model.extensionUse == .guarded, model.table.architecture.extensionNeed == .always else {
+      return nil
+    }
     return .new(
       class: .global(module: "\(MegatronExtensionFiles.package).guard", name: "Required"),
       arguments: [.string(model.table.architecture.spec.guardText)])

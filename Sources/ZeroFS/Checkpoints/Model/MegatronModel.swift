@@ -33,7 +33,8 @@ package struct MegatronModel: Sendable {
     if extensionUse == .none && table.architecture.extensionNeed == .always {
       throw ModelError.unsupported(
         feature: table.architecture.spec.summary,
-        why: "MDS computes this with its extension only. Leave --extension none out, or train the model with --flavor hf.",
+        why:
+          "MDS computes this with its extension only. Leave --extension none out, or train the model with --flavor hf.",
         path: directory.configurationFile.path)
     }
     let c = table.configuration
@@ -158,7 +159,8 @@ extension ParameterTable {
   /// The table of the model in `directory`.
   ///
   /// - Throws: `ModelError`, `SourceError`.
-  init(of directory: HuggingFaceDirectory, flavor: MegatronFlavor = .alcf, sequenceLength: Int? = nil) throws {
+  init(of directory: HuggingFaceDirectory, flavor: MegatronFlavor = .alcf, sequenceLength: Int? = nil) throws
+  {
     let file = directory.configurationFile
     let served = try ModelFamily(servedBy: file)
     try directory.requireLayers()

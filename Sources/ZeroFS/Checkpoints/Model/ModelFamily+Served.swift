@@ -53,13 +53,15 @@ struct MissingFeature: Sendable {
     MissingFeature(
       "attention sinks", "MDS has no sinks, and no experts with biases.", "gpt_oss"),
     MissingFeature(
-      "vision tower", "MDS's GPT model has text only. A directory of its language model alone is served.", "gemma3"),
+      "vision tower", "MDS's GPT model has text only. A directory of its language model alone is served.",
+      "gemma3"),
     MissingFeature(
       "per-layer embeddings", "neither MDS nor the extension has them.", "gemma3n", "gemma3n_text"),
     MissingFeature(
       "recurrent layers", "MDS's GPT model has attention in every layer.", "recurrent_gemma"),
     MissingFeature(
-      "norm over queries and keys", "neither MDS nor the extension has it as this family computes it.", "apertus",
+      "norm over queries and keys", "neither MDS nor the extension has it as this family computes it.",
+      "apertus",
       "persimmon", "hunyuan_v1_dense", "qwen3_next", "chameleon", "lfm2"),
     MissingFeature(
       "fused attention weight", "zerofs doesn't know the order of its rows.", "codegen", "RefinedWeb",

@@ -30,7 +30,8 @@ extension ModelFamily {
       }
     let isLearned = embeddings.contains { $0.role == .positionEmbeddings }
     let positions = isLearned ? "learned positions" : rotatesPartially ? "partial RoPE" : "RoPE"
-    return [norm, activation, positions].joined(separator: ", ") + (isRemoteCode ? "; code of its directories" : "")
+    return [norm, activation, positions].joined(separator: ", ")
+      + (isRemoteCode ? "; code of its directories" : "")
       + (extensionSummary.map { "; with the extension: \($0)" } ?? "")
   }
 

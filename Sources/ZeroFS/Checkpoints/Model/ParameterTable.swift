@@ -230,7 +230,8 @@ package struct ParameterTable: Sendable {
       HFTensor(
         "\(prefix)\(module.stored).\(suffix)", shape: isBias ? [shape[0]] : shape,
         isTransposed: module.isTransposed,
-        rows: (rows.lowerBound + module.unusedRows)..<(rows.upperBound + module.unusedRows), rotary: role.isRotated ? architecture.rotary : nil,
+        rows: (rows.lowerBound + module.unusedRows)..<(rows.upperBound + module.unusedRows),
+        rotary: role.isRotated ? architecture.rotary : nil,
         folding: folding))
   }
 }

@@ -127,17 +127,25 @@ extension MegatronCommandLine {
     struct Configuration: Encodable {
       struct Enabled: Encodable { let enabled = true }
       struct Zero: Encodable { let stage: Int }
-      let train_micro_batch_size_per_gpu: Int
-      let gradient_accumulation_steps = 1
-      let gradient_clipping = 1.0
-      let zero_optimization: Zero
+      let trainMicroBatchSizePerGpu: Int
+      let gradientAccumulationSteps = 1
+      let gradientClipping = 1.0
+      let zeroOptimization: Zero
       let bf16: Enabled?
       let fp16: Enabled?
+
+      enum CodingKeys: String, CodingKey {
+        case trainMicroBatchSizePerGpu = "train_micro_batch_size_per_gpu"
+        case gradientAccumulationSteps = "gradient_accumulation_steps"
+        case gradientClipping = "gradient_clipping"
+        case zeroOptimization = "zero_optimization"
+        case bf16, fp16
+      }
     }
     let layout = model.layout
     return reportJSON(
       Configuration(
-        train_micro_batch_size_per_gpu: microBatchSize, zero_optimization: .init(stage: layout.zeroStage),
+        trainMicroBatchSizePerGpu: microBatchSize, zeroOptimization: .init(stage: layout.zeroStage),
         bf16: layout.dtype == .bfloat16 ? .init() : nil, fp16: layout.dtype == .float16 ? .init() : nil))
   }
 }

@@ -4,7 +4,9 @@ import HuggingFace
 extension ModelFamily {
   /// transformers `models/falcon/modeling_falcon.py`: attention and MLP side by side, on a LayerNorm each (40B, 180B) or on one
   /// (7B, 11B). Rows of the fused attention weight are as MDS has them, whatever the architecture.
-  static let falcon: ModelFamily = falconFamily([Module("input_layernorm", .inputNorm, bias: .always)], .parallelOneNorm) { c in
+  static let falcon: ModelFamily = falconFamily(
+    [Module("input_layernorm", .inputNorm, bias: .always)], .parallelOneNorm
+  ) { c in
     let isNew = c.flag("new_decoder_architecture", false)
     // `FalconAttention.__init__`: the older architecture has one key-value head, or as many as heads.
     if !isNew { c.keyValueHeads = c.flag("multi_query", true) ? 1 : c.heads }

@@ -4,7 +4,8 @@ import HuggingFace
 extension ModelFamily {
   /// transformers `models/gemma/modeling_gemma.py`: Llama with GeGLU, norms that multiply by 1 + weight, and a scaled embedding.
   static let gemma = ModelFamily(
-    "gemma", models: "Gemma 2B and 7B, CodeGemma", keys: .gemma, layer: decoderLayer(attentionBias: .attentionBias, outputBias: .attentionBias),
+    "gemma", models: "Gemma 2B and 7B, CodeGemma", keys: .gemma,
+    layer: decoderLayer(attentionBias: .attentionBias, outputBias: .attentionBias),
     refine: gemmaBasics)
 
   /// transformers `models/gemma2/modeling_gemma2.py`: Gemma with norms behind attention and MLP, soft caps and windows.
@@ -28,20 +29,23 @@ extension ModelFamily {
       architecture.spec.qkNorm = .head
     })
 
-  private static let gemmaBasics: @Sendable (ModelConfiguration, inout Architecture) throws(Refusal) -> Void = {
-    c, architecture throws(Refusal) in
-    if c.flag("use_bidirectional_attention", false) {
-      throw .lacks("use_bidirectional_attention", "attention to later tokens")
+  private static let gemmaBasics: @Sendable (ModelConfiguration, inout Architecture) throws(Refusal) -> Void =
+    {
+      c, architecture throws(Refusal) in
+      if c.flag("use_bidirectional_attention", false) {
+        throw .lacks("use_bidirectional_attention", "attention to later tokens")
+      }
+      architecture.spec.norm = .plusOne
+      architecture.spec.embeddingScale = Double(c.hiddenSize).squareRoot()
     }
-    architecture.spec.norm = .plusOne
-    architecture.spec.embeddingScale = Double(c.hiddenSize).squareRoot()
-  }
 
   private static func sandwich(
-    _ c: ModelConfiguration, softcaps: (attention: Double?, logits: Double?), _ architecture: inout Architecture
+    _ c: ModelConfiguration, softcaps: (attention: Double?, logits: Double?),
+    _ architecture: inout Architecture
   ) {
     architecture.spec.block = .sandwich
-    architecture.spec.attentionSoftcap = c.optionalNumber("attn_logit_softcapping", missing: softcaps.attention)
+    architecture.spec.attentionSoftcap = c.optionalNumber(
+      "attn_logit_softcapping", missing: softcaps.attention)
     architecture.spec.logitSoftcap = c.optionalNumber("final_logit_softcapping", missing: softcaps.logits)
     let scalar = c.number("query_pre_attn_scalar", 256)
     if scalar != Double(c.headDim) { architecture.spec.attentionScale = pow(scalar, -0.5) }

@@ -12,7 +12,8 @@ extension ModelFamily {
       Module("input_layernorm", .inputNorm, bias: .always),
     ],
     head: [
-      Module("model.final_layernorm", .finalNorm, bias: .always), Module("lm_head", .outputLayer, bias: .always),
+      Module("model.final_layernorm", .finalNorm, bias: .always),
+      Module("lm_head", .outputLayer, bias: .always),
     ],
     refine: { c, architecture throws(Refusal) in
       if c.flag("qk_layernorm", false) {
