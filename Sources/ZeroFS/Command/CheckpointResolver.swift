@@ -13,13 +13,12 @@ struct CheckpointResolver: Sendable {
     LayoutResolver { [self] name in
       guard let words = LayoutName(name) else { return .unknown }
       do {
-        let checkpoint = try planner.checkpoint(named: words)
-        let ranks = checkpoint.layout.worldSize
-        guard ranks <= CheckpointResolver.maxRanks else {
-          throw LayoutError.ranks(ranks, allowed: CheckpointResolver.maxRanks)
+        let served = try planner.served(named: words)
+        guard served.ranks <= CheckpointResolver.maxRanks else {
+          throw LayoutError.ranks(served.ranks, allowed: CheckpointResolver.maxRanks)
         }
-        let tree = checkpoint.tree(modified: planner.directory.modified)
-        return .tree(canonicalName: checkpoint.layoutName.description, tree)
+        return .tree(
+          canonicalName: served.layoutName.description, served.tree(modified: planner.source.modified))
       } catch {
         return .refused(reason: "\(error)")
       }

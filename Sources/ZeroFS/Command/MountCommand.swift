@@ -22,7 +22,9 @@ struct MountCommand: ParsableCommand {
   private static let maxRanks = 1 << 20
 
   @Argument(
-    help: "The Hugging Face model directory, or an archive that `zerofs materialize --compress` made.")
+    help:
+      "The Hugging Face model directory, an archive that `zerofs materialize --compress` made, or a checkpoint that a run saved."
+  )
   var hfDir: String
 
   @Argument(help: "An empty directory.")
@@ -57,41 +59,41 @@ struct MountCommand: ParsableCommand {
         .map { String(Substring($0)) }
       let mountpoint = try Mountpoint(
         mountpoint, options: mountOptions, logger: LogDestination.standardError.logger())
-      let model = try ModelSource(path: source, sourceOptions)
-      let planner = try model.planner(options)
-      let (directory, recorded) = (model.directory, planner.recorded)
-      let checkpoint = try planner.checkpoint()
-      let ranks = checkpoint.layout.worldSize
-      guard ranks <= MountCommand.maxRanks else {
-        throw MountError.tooManyRanks(count: ranks, allowed: MountCommand.maxRanks)
+      let model = try ModelSource(path: source, options, sourceOptions)
+      let planner = try model.planner()
+      let recorded = planner.recorded
+      let served = try planner.served()
+      guard served.ranks <= MountCommand.maxRanks else {
+        throw MountError.tooManyRanks(count: served.ranks, allowed: MountCommand.maxRanks)
       }
-      warn(checkpoint.warnings)
+      warn(served.warnings)
       var mount = MountOptions(source: source, isForeground: foreground, logFile: logFile)
-      mount.isCached = cached
+      // safetensors files are mapped, and mappings want the page cache.
+      mount.isCached = cached || served is HuggingFaceExport
       mount.options = mountOptions
-      mount.sourceBytes = (directory.descriptions + directory.files).reduce(0) { $0 + $1.size }
+      mount.sourceBytes = model.source.bytes
       mount.layouts = CheckpointResolver(planner: planner).layouts
       mount.reports = [
         FileTree.Entry("plan.json") {
-          VirtualFile(PlanReport(checkpoint, modified: directory.modified).json + "\n")
+          VirtualFile(planReport(served, modified: model.source.modified).json + "\n")
         },
         FileTree.Entry(Manifest.Origin.reportName, isVolatile: true) {
           VirtualFile(
             Manifest.Origin(
-              zerofs: Zerofs.version, layout: checkpoint.layoutName.description, options: recorded,
-              source: SourceReport(directory)
+              zerofs: Zerofs.version, layout: served.layoutName.description, options: recorded,
+              source: model.source.report
             ).json + "\n")
         },
-        FileTree.Entry("source.json", isVolatile: true) { VirtualFile(SourceReport(directory).json + "\n") },
+        FileTree.Entry("source.json", isVolatile: true) { VirtualFile(model.source.report.json + "\n") },
         FileTree.Entry("version") { VirtualFile("\(Zerofs.version)\n") },
       ]
-      try checkpoint.tree(modified: directory.modified).mount(at: mountpoint, mount)
+      try served.tree(modified: model.source.modified).mount(at: mountpoint, mount)
     }
   }
 }
 
 /// `path` without symbolic links; as it is where there is no such file, for the message of whoever opens it.
-private func absolutePath(_ path: String) -> String {
+func absolutePath(_ path: String) -> String {
   guard let resolved = realpath(path, nil) else { return path }
   defer { free(resolved) }
   return String(cString: resolved)

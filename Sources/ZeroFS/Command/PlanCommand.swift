@@ -9,7 +9,7 @@ struct PlanCommand: ParsableCommand {
     abstract:
       "Show the checkpoint's files with their sizes, the bytes of each rank, and warnings. Mounts nothing.")
 
-  @Argument(help: ArgumentHelp("A Hugging Face model directory, or an archive of one.", valueName: "hf_dir"))
+  @Argument(help: ArgumentHelp("A Hugging Face model directory, an archive of one, or a checkpoint.", valueName: "source"))
   var directory: String
 
   @OptionGroup
@@ -26,9 +26,8 @@ struct PlanCommand: ParsableCommand {
 
   func run() throws {
     try reporting {
-      let source = try ModelSource(path: directory, sourceOptions)
-      let checkpoint = try source.planner(options).checkpoint()
-      let report = PlanReport(checkpoint, modified: source.directory.modified)
+      let source = try ModelSource(path: directory, options, sourceOptions)
+      let report = planReport(try source.planner().served(), modified: source.source.modified)
       if json {
         try output(report.json)
       } else {

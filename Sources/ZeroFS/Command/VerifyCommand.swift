@@ -57,7 +57,7 @@ struct VerifyCommand: ParsableCommand {
 
   private func verifyArchive() throws {
     let verifier = ArchiveVerifier(try ModelArchive(path: target))
-    let model = try against.map { try ModelSource(path: $0, sourceOptions).files }
+    let model = try against.flatMap { try ModelSource(path: $0, CheckpointOptions(), sourceOptions).files }
     let progress = ByteProgress(totalBytes: verifier.bytes)
     let findings = try ProgressDisplay(json: false).showing(progress) {
       try verifier.verify(against: model, jobs: workers, progress)
@@ -98,9 +98,7 @@ struct VerifyCommand: ParsableCommand {
   private func verifyModel(_ origin: Manifest.Origin?, isWritten: Bool) throws {
     let verifier = TreeVerifier(target)
     guard let path = against ?? origin?.source.path else { throw VerificationError.noModel(path: target) }
-    let model = try ModelSource(path: path, sourceOptions)
-    let recorded = try origin?.options ?? TreeDescription(of: target, for: model.directory).options
-    let expected = try tree(model, recorded)
+    let expected = try tree(path, origin)
     let progress = ByteProgress(totalBytes: expected.entries.reduce(0) { $0 + $1.file().dataBytes })
     let result = try ProgressDisplay(json: false).showing(progress) {
       try verifier.verify(expected, origin == nil ? .tensors : .bytes, jobs: workers, progress)
@@ -117,13 +115,24 @@ struct VerifyCommand: ParsableCommand {
 
   /// The tree that a manifest is of, if its model is where it was, and what it was.
   private func tree(_ origin: Manifest.Origin) throws -> FileTree? {
-    let model = try ModelSource(path: origin.source.path, sourceOptions)
-    return origin.source.isSame(as: SourceReport(model.directory)) ? try tree(model, origin.options) : nil
+    let model = try source(origin.source.path, origin.options)
+    return origin.source.isSame(as: model.source.report) ? try tree(model) : nil
   }
 
-  private func tree(_ model: ModelSource, _ recorded: CheckpointOptions) throws -> FileTree {
-    let planner = try model.planner(options.options().over(recorded))
-    return try planner.checkpoint().tree(modified: model.directory.modified)
+  /// - Parameter origin: `nil` of a tree of another program, which describes itself.
+  private func tree(_ path: String, _ origin: Manifest.Origin?) throws -> FileTree {
+    if let origin { return try tree(try source(path, origin.options)) }
+    let model = try source(path, CheckpointOptions())
+    let described = try TreeDescription(of: target, for: model.directory(for: "--against")).options
+    return try tree(try source(path, described))
+  }
+
+  private func source(_ path: String, _ recorded: CheckpointOptions) throws -> ModelSource {
+    try ModelSource(path: path, options.options().over(recorded), sourceOptions)
+  }
+
+  private func tree(_ model: ModelSource) throws -> FileTree {
+    try model.planner().served().tree(modified: model.source.modified)
   }
 
   /// - Throws: `VerificationError.differs` where there are any.

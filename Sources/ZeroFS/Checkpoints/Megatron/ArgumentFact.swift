@@ -37,19 +37,28 @@ package struct ArgumentFact: Sendable {
     !alternative.isEmpty && alternative.allSatisfy { arguments[$0.key] ?? .none == $0.value }
   }
 
-  /// - Throws: `RunError.contradiction` where the run has another value.
-  func check(_ arguments: MegatronArguments) throws(RunError) {
-    if isMetOtherwise(arguments) { return }
+  /// What the run has instead; `nil` where it comes to this value.
+  func otherValue(_ arguments: MegatronArguments) -> String? {
+    if isMetOtherwise(arguments) { return nil }
     let given = arguments[name] ?? .none
     // MDS's norms compute in fp32 (`megatron/model/rmsnorm.py`).
-    if given.equals(value, inFloat32: name == "layernorm_epsilon") { return }
-    throw RunError.contradiction(
-      argument: name, has: given.pythonDescription, needs: flag, otherwise: otherwise)
+    return given.equals(value, inFloat32: name == "layernorm_epsilon") ? nil : given.pythonDescription
+  }
+
+  /// - Throws: `RunError.contradiction` where the run has another value.
+  func check(_ arguments: MegatronArguments) throws(RunError) {
+    guard let other = otherValue(arguments) else { return }
+    throw RunError.contradiction(argument: name, has: other, needs: flag, otherwise: otherwise)
   }
 
   /// Those of a model in its layout.
-  static func all(_ model: MegatronModel) -> [ArgumentFact] {
-    sizes(model) + architecture(model.table) + layout(model)
+  static func all(_ geometry: MegatronGeometry) -> [ArgumentFact] {
+    ofModel(geometry) + layout(geometry)
+  }
+
+  /// Those that every layout of the model has.
+  static func ofModel(_ geometry: MegatronGeometry) -> [ArgumentFact] {
+    sizes(geometry) + architecture(geometry.table)
   }
 
   private static let shapes = "parameters have other shapes and the checkpoint doesn't load"
@@ -57,7 +66,7 @@ package struct ArgumentFact: Sendable {
     "positions are rotated otherwise than in training, and the loss is ruined without an error"
   private static let experts = "experts, which the checkpoint lacks, stay random"
 
-  private static func sizes(_ model: MegatronModel) -> [ArgumentFact] {
+  private static func sizes(_ model: MegatronGeometry) -> [ArgumentFact] {
     let c = model.configuration
     return [
       .init("num_layers", "--num-layers", number: c.layers, otherwise: "layers are missing or left over"),
@@ -69,9 +78,6 @@ package struct ArgumentFact: Sendable {
       .init("kv_channels", "--kv-channels", number: c.headDim, otherwise: shapes),
       .init("num_experts", "no --num-experts", .list([.int(1)]), otherwise: experts),
       .init("num_experts_switch", "no --num-experts-switch", .none, otherwise: experts),
-      .init(
-        "make_vocab_size_divisible_by", "--make-vocab-size-divisible-by", number: model.vocabulary.divisor,
-        otherwise: "the embeddings' shapes don't match"),
       .init(
         "untie_embeddings_and_output_weights", "--untie-embeddings-and-output-weights", !model.isTied,
         otherwise: model.isTied
@@ -152,10 +158,13 @@ package struct ArgumentFact: Sendable {
     ]
   }
 
-  private static func layout(_ model: MegatronModel) -> [ArgumentFact] {
+  private static func layout(_ model: MegatronGeometry) -> [ArgumentFact] {
     let layout = model.layout
     let names = "the engine looks for optimizer files of other names"
     return [
+      .init(
+        "make_vocab_size_divisible_by", "--make-vocab-size-divisible-by", number: model.vocabulary.divisor,
+        otherwise: "the embeddings' shapes don't match"),
       .init(
         "tensor_model_parallel_size", "--tensor-model-parallel-size", number: layout.tp, otherwise: shapes),
       .init(

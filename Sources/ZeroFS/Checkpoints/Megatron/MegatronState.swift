@@ -7,10 +7,11 @@ import Torch
 struct MegatronState: Sendable {
   let model: MegatronModel
   let run: RunArguments
-  let iteration: Int
+  let training: TrainingState
 
   /// `OptimizerParamScheduler.state_dict()`. Of a run that isn't known: the keys, which a load needs, with nothing in them.
   var learningRateScheduler: PickleValue {
+    if let schedule = training.schedule { return schedule }
     if let schedule = run.schedule { return .dict(schedule.entries.map { ($0.key, $0.value.pickle) }) }
     return .dict([
       "max_lr": .float(0), "lr_warmup_steps": .int(0), "lr_warmup_tokens": .none, "num_steps": .int(0),
@@ -23,7 +24,7 @@ struct MegatronState: Sendable {
 
   /// The `argparse.Namespace` of a rank.
   func arguments(tp: Int, pp: Int, dp: Int, deepSpeedConfiguration: PickleValue) -> PickleValue {
-    let arguments = run.completed(model, tp: tp, pp: pp, dp: dp, iteration: iteration)
+    let arguments = run.completed(model, tp: tp, pp: pp, dp: dp, training)
     return .object(
       "argparse", "Namespace",
       arguments.attributes.filter { !model.flavor.missingArguments.contains($0.name) }.map { name, value in
@@ -46,6 +47,12 @@ struct MegatronState: Sendable {
 
   /// The list of generators' states; one entry, as without `--data-parallel-random-init`.
   func randomState(tp: Int, pp: Int, dp: Int, parameters: [Parameter]) -> PickleValue {
+    let layout = model.layout
+    if let state = training.randomState(
+      modelParallelRank: layout.modelParallelRank(tp: tp, pp: pp), of: layout.modelParallelSize)
+    {
+      return state
+    }
     let draws = parameters.filter { $0.tensor.shape.count > 1 }.reduce(0) {
       $0 + RandomState.initializationDraws(elementCount: $1.tensor.count, dtype: model.layout.dtype)
     }

@@ -34,9 +34,9 @@ package struct RunArguments: Sendable {
     notes = given?.notes ?? []
     self.device = device
     var arguments = given ?? MegatronArguments()
-    let facts = ArgumentFact.all(model)
+    let facts = ArgumentFact.all(model.geometry)
     if given != nil {
-      let completed = try arguments.completed(for: RunArguments.run(model, tp: 0, pp: 0, dp: 0, iteration: 0))
+      let completed = try arguments.completed(for: RunArguments.run(model, tp: 0, pp: 0, dp: 0))
       for fact in facts { try fact.check(completed) }
       try RunArguments.checkVocabulary(arguments, tokenizer, model)
       try model.check(sequenceLength: completed.int("seq_length"))
@@ -56,16 +56,16 @@ package struct RunArguments: Sendable {
       try given == nil
       ? nil
       : LearningRateSchedule(
-        arguments.completed(for: RunArguments.run(model, tp: 0, pp: 0, dp: 0, iteration: 0)))
+        arguments.completed(for: RunArguments.run(model, tp: 0, pp: 0, dp: 0)))
     for pp in 0..<model.layout.pp {
       _ = try randomState(model, tp: 0, pp: pp, dp: model.layout.zeroRanks - 1, trackerDraws: 0)
     }
   }
 
   /// What the Namespace of a rank holds.
-  func completed(_ model: MegatronModel, tp: Int, pp: Int, dp: Int, iteration: Int) -> MegatronArguments {
+  func completed(_ model: MegatronModel, tp: Int, pp: Int, dp: Int, _ training: TrainingState) -> MegatronArguments {
     // `init` completed the same arguments, and nothing that can fail depends on the rank.
-    (try? arguments.completed(for: RunArguments.run(model, tp: tp, pp: pp, dp: dp, iteration: iteration)))
+    (try? arguments.completed(for: RunArguments.run(model, tp: tp, pp: pp, dp: dp, training)))
       ?? arguments
   }
 
@@ -83,12 +83,17 @@ package struct RunArguments: Sendable {
   func double(_ name: String) -> Double? { arguments.double(name) }
   func isTrue(_ name: String) -> Bool { arguments.isTrue(name) }
 
-  private static func run(_ model: MegatronModel, tp: Int, pp: Int, dp: Int, iteration: Int) -> MegatronRun {
+  private static func run(
+    _ model: MegatronModel, tp: Int, pp: Int, dp: Int, _ training: TrainingState = .start()
+  ) -> MegatronRun {
     let rank = model.layout.globalRank(tp: tp, pp: pp, dp: dp)
-    return MegatronRun(
+    var run = MegatronRun(
       rank: rank, worldSize: model.layout.worldSize, localRank: rank,
-      paddedVocabSize: model.vocabulary.padded,
-      iteration: iteration)
+      paddedVocabSize: model.vocabulary.padded, iteration: training.iteration)
+    run.consumedTrainSamples = training.consumedTrainSamples
+    run.consumedValidSamples = training.consumedValidSamples
+    run.consumedTrainTokens = training.consumedTrainTokens
+    return run
   }
 }
 

@@ -8,14 +8,14 @@ extension MegatronModel {
   func check(sequenceLength: Int?) throws(ModelError) {
     guard let sequenceLength else { return }
     for limit in table.architecture.sequenceLimits where sequenceLength > limit.tokens {
-      throw .sequenceLength(sequenceLength, limit, path: directory.configurationFile.path)
+      throw .sequenceLength(sequenceLength, limit, path: directory?.configurationFile.path ?? "the run's model")
     }
   }
 
   func warnings(_ run: RunArguments) -> [String] {
     [
       sourceWarnings, table.architecture.warnings, unknownSequenceWarnings(run), biasWarnings, tyingWarnings,
-      foldingWarnings, layerNormWarnings(run), vocabulary.warnings(tp: layout.tp),
+      foldingWarnings, layerNormWarnings(run), vocabularyWarnings,
     ].flatMap { $0 }
   }
 
@@ -26,7 +26,7 @@ extension MegatronModel {
         "model_type \"\(configuration.modelType)\" is code of model directories, not of transformers: it is served by its tensors' "
           + "names and \(architectures), as the published code computes them."
       ] : []
-    return configuration.warnings + directory.warnings(servedAs: layout.dtype) + code
+    return configuration.warnings + (directory?.warnings(servedAs: layout.dtype) ?? []) + code
   }
 
   private var architectures: String {
@@ -40,6 +40,17 @@ extension MegatronModel {
       "\($0.feature): MDS computes this model for sequences of up to \($0.tokens) tokens. Longer ones are computed otherwise "
         + "than in training; --train-args with --seq-length shows that they aren't."
     }
+  }
+
+  /// A run has trained the padding that it had.
+  private var vocabularyWarnings: [String] {
+    guard directory == nil else { return vocabulary.warnings(tp: layout.tp) }
+    let rows = configuration.vocabSize
+    if rows == vocabulary.padded { return [] }
+    return [
+      "vocabulary: the run padded \(vocabulary.size) rows to \(rows), and this layout pads them to \(vocabulary.padded): "
+        + (rows < vocabulary.padded ? "rows behind the run's are zeros." : "rows behind these, which stand for no token, are left out.")
+    ]
   }
 
   private var biasWarnings: [String] {
