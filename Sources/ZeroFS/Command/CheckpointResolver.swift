@@ -10,7 +10,10 @@ struct CheckpointResolver: Sendable {
   let planner: CheckpointPlanner
 
   var layouts: LayoutResolver {
-    LayoutResolver { [self] name in
+    LayoutResolver(listed: { [planner] in planner.siblings }) { [self] name in
+      if let step = planner.sibling(name) {
+        do { return .tree(canonicalName: name, try step()) } catch { return .pending(reason: "\(error)") }
+      }
       guard let words = LayoutName(name) else { return .unknown }
       do {
         let served = try planner.served(named: words)

@@ -41,8 +41,10 @@ struct TrainingState: Sendable {
   var lossScale: PickleValue?
   /// `OptimizerParamScheduler.state_dict()`; `nil` where the run's arguments say it.
   var schedule: PickleValue?
-  /// `rng_state`, by the model-parallel ranks of who saved it; empty where seeds say it.
+  /// `rng_state`, by the model-parallel ranks of `savedBy`; empty where seeds say it.
   var randomStates: [PickleValue] = []
+  /// The layout that the run had.
+  var savedBy: ParallelLayout?
 
   /// Before the first step.
   ///
@@ -77,10 +79,35 @@ struct TrainingState: Sendable {
       ["num_steps", "num_tokens"].compactMap { name in mine?[name].map { (name, $0) } })
   }
 
-  /// The states that a rank has without seeds: DeepSpeed gives a universal checkpoint's model states to the ranks of another
-  /// layout in turn (DeepSpeed `runtime/state_dict_factory.py`: `SDLoaderBase.get_merge_state_dicts`).
-  func randomState(modelParallelRank rank: Int, of size: Int) -> PickleValue? {
-    randomStates.isEmpty ? nil : randomStates[rank * randomStates.count / size]
+  /// The states that a rank of `layout` goes on with, as universal loading has them; `nil` where there are none.
+  ///
+  /// DeepSpeed gives the model states to the ranks of another layout in turn (DeepSpeed `runtime/state_dict_factory.py`:
+  /// `SDLoaderBase.get_merge_state_dicts`), and MDS seeds the generator that tensor-parallel ranks must not share anew
+  /// (`megatron/checkpointing.py`: `load_checkpoint`; DeepSpeed `runtime/activation_checkpointing/checkpointing.py`:
+  /// `model_parallel_reconfigure_tp_seed`).
+  func randomState(_ layout: ParallelLayout, tp: Int, pp: Int, seed: Int) -> PickleValue? {
+    guard !randomStates.isEmpty, let savedBy else { return nil }
+    let rank = layout.modelParallelRank(tp: tp, pp: pp)
+    let state = randomStates[rank * randomStates.count / layout.modelParallelSize]
+    if (savedBy.tp, savedBy.pp) == (layout.tp, layout.pp) { return state }
+    let trackerSeed = UInt64(clamping: seed &+ iteration &+ 2718 &+ tp)
+    return .list(
+      (state.elements ?? []).map { one in
+        let trackers = one["rng_tracker_states"]?.namedItems ?? []
+        return one.setting([
+          (
+            "rng_tracker_states",
+            .dict(trackers.map { ($0.name, TrainingState.seeded(trackerSeed, like: $0.value)) })
+          )
+        ])
+      })
+  }
+
+  private static func seeded(_ seed: UInt64, like state: PickleValue) -> PickleValue {
+    let bytes =
+      state.tensor?.count == RandomState.philoxGeneratorState(seed: 0).count
+      ? RandomState.philoxGeneratorState(seed: seed) : RandomState.cpuGeneratorState(seed: seed)
+    return .literalTensor(bytes, .uint8, shape: [bytes.count])
   }
 
   /// The entry of `group` in `param_groups`, as the run left it: that of the group of its name. Where the run had others, that

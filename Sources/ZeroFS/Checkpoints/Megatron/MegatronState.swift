@@ -47,12 +47,7 @@ struct MegatronState: Sendable {
 
   /// The list of generators' states; one entry, as without `--data-parallel-random-init`.
   func randomState(tp: Int, pp: Int, dp: Int, parameters: [Parameter]) -> PickleValue {
-    let layout = model.layout
-    if let state = training.randomState(
-      modelParallelRank: layout.modelParallelRank(tp: tp, pp: pp), of: layout.modelParallelSize)
-    {
-      return state
-    }
+    if let state = training.randomState(model.layout, tp: tp, pp: pp, seed: run.seed) { return state }
     let draws = parameters.filter { $0.tensor.shape.count > 1 }.reduce(0) {
       $0 + RandomState.initializationDraws(elementCount: $1.tensor.count, dtype: model.layout.dtype)
     }

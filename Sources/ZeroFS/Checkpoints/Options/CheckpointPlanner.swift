@@ -92,6 +92,38 @@ package struct CheckpointPlanner: Sendable {
     return try checkpoint(named: name)
   }
 
+  // MARK: - Other steps
+
+  /// Where the saves of a run are, if what is served is one of them as a Hugging Face directory, and stands for all.
+  private var saves: TrainedFiles? {
+    guard options.view == .hf, options.tag == nil, case .trained(let trained) = source, trained.files.isNewest else {
+      return nil
+    }
+    return trained.files
+  }
+
+  /// Directories of the finished saves, the one that is served among them, oldest first.
+  package var siblings: [String] {
+    guard let saves, let newest = saves.newestStep else { return [] }
+    return TrainedFiles.steps(of: saves.root).filter { $0.step <= newest }.map(\.tag)
+  }
+
+  /// The Hugging Face directory of another save, as these options are; `nil` where `name` isn't that of one. It throws as long as
+  /// the save isn't finished.
+  package func sibling(_ name: String) -> (() throws -> FileTree)? {
+    guard let saves, let step = TrainedFiles.step(name) else { return nil }
+    return {
+      guard let newest = saves.newestStep, step <= newest else {
+        throw TrainedError.noCheckpoint(
+          path: "\(saves.root)/\(name)", why: "`latest` doesn't name it yet, nor a later one")
+      }
+      var options = options
+      options.tag = name
+      let trained = try TrainedCheckpoint(saves.root, tag: name, need: options.need)
+      return try CheckpointPlanner(.trained(trained), options).served().tree(modified: trained.modified)
+    }
+  }
+
   // MARK: - Checkpoints
 
   /// Reads headers, no tensor data.

@@ -85,8 +85,25 @@ struct TrainedFiles: Sendable {
 
   /// The saves of `root` that are named after a step, oldest first.
   static func steps(of root: String) -> [(step: Int, tag: String)] {
-    names(in: root).compactMap { name in
-      name.dropping(prefix: CheckpointNames.tagPrefix).flatMap { Int($0) }.map { ($0, name) }
-    }.sorted { $0.0 < $1.0 }
+    names(in: root).compactMap { name in step(name).map { ($0, name) } }.sorted { $0.0 < $1.0 }
+  }
+
+  /// The step that the name of a save says.
+  static func step(_ tag: String) -> Int? {
+    tag.dropping(prefix: CheckpointNames.tagPrefix).flatMap { digits in
+      Int(digits).flatMap { "\($0)" == digits ? $0 : nil }
+    }
+  }
+
+  /// Whether the save is that of `latest`.
+  var isNewest: Bool { TrainedFiles.newest(of: root) == tag }
+
+  /// The step of the last save that was finished: DeepSpeed writes `latest` behind it.
+  var newestStep: Int? { TrainedFiles.newest(of: root).flatMap(TrainedFiles.step) }
+
+  private static func newest(of root: String) -> String? {
+    (try? SourceFile.contents(of: "\(root)/\(CheckpointNames.latest)", limit: maxTagBytes)).map {
+      String(decoding: $0, as: UTF8.self).filter { !$0.isWhitespace }
+    }
   }
 }

@@ -50,6 +50,7 @@ extension TrainedCheckpoint {
     }
     training.randomStates = ranks.compactMap { $0.modelState["rng_state"] }
     if training.randomStates.count != ranks.count { training.randomStates = [] }
+    training.savedBy = run.layout
     guard let optimizer = ranks[0].optimizer else { return training }
     training.members = try members(optimizer)
     training.countsStepsInTensors = optimizer.countsStepsInTensors
