@@ -16,7 +16,8 @@ struct VerifyCommand: ParsableCommand {
       zerofs wrote. A tree of which --files chose some files ends with status 14.
 
       A tree that zerofs did not write, such as one that Megatron-DeepSpeed saved at step 0, is compared with --against: the \
-      layout is what its `args` say, and which of its tensors agree with the model is what counts.
+      layout is what its `args` say, and which of its tensors agree with the model is what counts. Without --against a checkpoint \
+      is held against itself: checksums, replicated parameters, tied copies, masters and what is rounded from them.
       """)
 
   @Argument(help: ArgumentHelp("A checkpoint's directory, a mount, or an archive.", valueName: "target"))
@@ -71,7 +72,24 @@ struct VerifyCommand: ParsableCommand {
       if against == nil { return try verify(manifest) }
       return try verifyModel(manifest.origin, isWritten: true)
     }
-    try verifyModel(Manifest.Origin.ofMount(target), isWritten: false)
+    let origin = try Manifest.Origin.ofMount(target)
+    if origin == nil && against == nil && TrainedCheckpoint.isOne(target) { return try verifyItself() }
+    try verifyModel(origin, isWritten: false)
+  }
+
+  /// A checkpoint that a run saved, which no model tells anything of.
+  private func verifyItself() throws {
+    let options = try options.options()
+    let checkpoint = try TrainedCheckpoint(target, tag: options.tag)
+    warn(checkpoint.warnings)
+    let verifier = TrainedVerifier(checkpoint)
+    let progress = ByteProgress(totalBytes: verifier.bytes)
+    let findings = try ProgressDisplay(json: false).showing(progress) {
+      try verifier.verify(jobs: workers, progress)
+    }
+    try report(findings)
+    try output(
+      "\(target): \(checkpoint.sources.count) files agree with their checksums, and \(verifier.comparisons) tensors with their copies")
   }
 
   private func verify(_ manifest: Manifest) throws {

@@ -96,9 +96,7 @@ package struct CheckpointPlanner: Sendable {
 
   /// Where the saves of a run are, if what is served is one of them as a Hugging Face directory, and stands for all.
   private var saves: TrainedFiles? {
-    guard options.view == .hf, options.tag == nil, case .trained(let trained) = source, trained.files.isNewest else {
-      return nil
-    }
+    guard options.view == .hf, case .trained(let trained) = source, trained.files.isLatest else { return nil }
     return trained.files
   }
 

@@ -8,6 +8,8 @@ struct TrainedFiles: Sendable {
   /// As given by the user, or the directory above it.
   let root: String
   let tag: String
+  /// Whether the save is that which `latest` named, and stands for all of the run's.
+  let isLatest: Bool
 
   /// Whether the parameters are whole, each in files of its own: what `ds_to_universal.py` makes.
   var isUniversal: Bool { TrainedFiles.holds("\(path)/zero") }
@@ -25,7 +27,7 @@ struct TrainedFiles: Sendable {
       guard TrainedFiles.isName(tag), TrainedFiles.holds("\(path)/\(tag)") else {
         throw .noCheckpoint(path: path, why: "there is no directory \(tag)")
       }
-      (root, self.tag) = (path, tag)
+      (root, self.tag, isLatest) = (path, tag, false)
       return
     }
     for latest in [CheckpointNames.latest, TrainedFiles.universalLatest]
@@ -38,18 +40,19 @@ struct TrainedFiles: Sendable {
       guard TrainedFiles.isName(tag), TrainedFiles.holds("\(path)/\(tag)") else {
         throw .noCheckpoint(path: path, why: "`\(latest)` names \(tag), which isn't there")
       }
-      (root, self.tag) = (path, tag)
+      (root, self.tag, isLatest) = (path, tag, latest == CheckpointNames.latest)
       return
     }
     guard TrainedFiles.isSave(path), let slash = path.lastIndex(of: "/") else {
       throw .noCheckpoint(path: path, why: "there is no file `\(CheckpointNames.latest)`")
     }
-    (root, self.tag) = (String(path[..<slash]), String(path[path.index(after: slash)...]))
+    (root, self.tag, isLatest) = (String(path[..<slash]), String(path[path.index(after: slash)...]), false)
   }
 
   /// Whether `path` holds what DeepSpeed saves, rather than a model's directory.
   static func isCheckpoint(_ path: String) -> Bool {
     holds("\(path)/\(CheckpointNames.latest)") || holds("\(path)/\(universalLatest)") || isSave(path)
+      || !steps(of: path).isEmpty
   }
 
   private static func isSave(_ path: String) -> Bool {
@@ -94,9 +97,6 @@ struct TrainedFiles: Sendable {
       Int(digits).flatMap { "\($0)" == digits ? $0 : nil }
     }
   }
-
-  /// Whether the save is that of `latest`.
-  var isNewest: Bool { TrainedFiles.newest(of: root) == tag }
 
   /// The step of the last save that was finished: DeepSpeed writes `latest` behind it.
   var newestStep: Int? { TrainedFiles.newest(of: root).flatMap(TrainedFiles.step) }

@@ -86,6 +86,9 @@ struct TrainedRank: Sendable {
     places[name]?.shape ?? parameters[name]?.shape
   }
 
+  /// Whether the files have the weight itself, and not its master alone.
+  func isStored(_ name: String) -> Bool { parameters[name]?.count ?? 0 > 0 && places[name] != nil }
+
   /// Names of all parameters.
   var names: Set<String> { Set(parameters.keys).union(places.keys) }
 
