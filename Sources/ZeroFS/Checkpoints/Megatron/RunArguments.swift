@@ -23,11 +23,12 @@ package struct RunArguments: Sendable {
   /// - Parameters:
   ///   - given: the user's command line.
   ///   - options: attributes that zerofs's own options set.
+  ///   - isTrained: whether `given` is what a run saved, with the state of its schedule.
   /// - Throws: `RunError` for a flag that contradicts the model; `MegatronArgumentError` where MDS itself would refuse;
   ///   `RandomStateError` for a seed out of range.
   package init(
     _ given: MegatronArguments?, model: MegatronModel, options: [String: ArgumentValue] = [:],
-    device: AcceleratorKind = .cuda, tokenizer: TokenizerFiles? = nil
+    device: AcceleratorKind = .cuda, tokenizer: TokenizerFiles? = nil, isTrained: Bool = false
   ) throws {
     isGiven = given != nil
     unknown = given?.unknown ?? []
@@ -53,7 +54,7 @@ package struct RunArguments: Sendable {
     }
     self.arguments = arguments
     schedule =
-      try given == nil
+      try given == nil || isTrained
       ? nil
       : LearningRateSchedule(
         arguments.completed(for: RunArguments.run(model, tp: 0, pp: 0, dp: 0)))

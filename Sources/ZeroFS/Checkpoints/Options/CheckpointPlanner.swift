@@ -189,7 +189,7 @@ package struct CheckpointPlanner: Sendable {
     var runArguments = arguments ?? namespace
     options.apply(to: &runArguments)
     let run = try RunArguments(
-      runArguments, model: model, device: options.device ?? .cuda, tokenizer: tokenizer)
+      runArguments, model: model, device: options.device ?? .cuda, tokenizer: tokenizer, isTrained: arguments == nil)
     if arguments != nil { training.follow(run.schedule) }
     var settings = try settings(options)
     if configuration == nil { settings.deepSpeedConfiguration = try trained.deepSpeedConfiguration(options) }
