@@ -61,7 +61,9 @@ struct LayoutOptions: ParsableArguments {
 
   @Flag(
     inversion: .prefixedNo,
-    help: "Whether the run has the pipeline engine, or GPTModel without it. (default: it has, or as a checkpoint's run)")
+    help:
+      "Whether the run has the pipeline engine, or GPTModel without it. (default: it has, or as a checkpoint's run)"
+  )
   var pipelineParallel: Bool?
 
   @Option(help: ArgumentHelp("As the run has it. (default: 128)", valueName: "n"))
@@ -148,7 +150,8 @@ struct TrainedOptions: ParsableArguments {
   @Option(
     name: .customLong("as"),
     help: ArgumentHelp(
-      "Serve a trained checkpoint as a Hugging Face directory: hf. (default: as a checkpoint)", valueName: "view"))
+      "Serve a trained checkpoint as a Hugging Face directory: hf. (default: as a checkpoint)",
+      valueName: "view"))
   var view: CheckpointOptions.View?
 
   @Option(
@@ -164,10 +167,13 @@ struct TrainedOptions: ParsableArguments {
       valueName: "weights"))
   var weights: HuggingFaceExport.Weights?
 
-  @Flag(help: "With --as hf: leave out trained parameters that the model's Hugging Face files have no place for.")
+  @Flag(
+    help: "With --as hf: leave out trained parameters that the model's Hugging Face files have no place for.")
   var drop = false
 
-  @Option(help: ArgumentHelp("The directory of the step, instead of the one that `latest` names.", valueName: "tag"))
+  @Option(
+    help: ArgumentHelp("The directory of the step, instead of the one that `latest` names.", valueName: "tag")
+  )
   var tag: String?
 
   @Flag(help: "Keep weights and the optimizer's state; iteration, schedule and samples start at 0.")

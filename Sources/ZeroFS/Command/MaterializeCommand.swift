@@ -119,7 +119,9 @@ struct MaterializeCommand: ParsableCommand {
       if let compress {
         if let launched, launched.share.rank != 0 { return try leaveArchive(to: launched) }
         try write(
-          ArchiveWriter(try model.directory(for: "--compress"), tree, to: target, origin: origin, level: compress.level), display)
+          ArchiveWriter(
+            try model.directory(for: "--compress"), tree, to: target, origin: origin, level: compress.level),
+          display)
       } else {
         let share = try launched?.share ?? Share(rank: rank ?? 0, world: world ?? 1)
         let writer = TreeWriter(tree, to: target, origin: origin, share: share, patterns: files)

@@ -54,7 +54,8 @@ struct ModelSource {
     switch source {
     case .model(let directory): return directory
     case .trained(let checkpoint):
-      throw TrainedError.option(what, why: "\(checkpoint.path) is a checkpoint, and this takes a model directory")
+      throw TrainedError.option(
+        what, why: "\(checkpoint.path) is a checkpoint, and this takes a model directory")
     }
   }
 }

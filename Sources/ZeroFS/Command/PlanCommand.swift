@@ -9,7 +9,9 @@ struct PlanCommand: ParsableCommand {
     abstract:
       "Show the checkpoint's files with their sizes, the bytes of each rank, and warnings. Mounts nothing.")
 
-  @Argument(help: ArgumentHelp("A Hugging Face model directory, an archive of one, or a checkpoint.", valueName: "source"))
+  @Argument(
+    help: ArgumentHelp(
+      "A Hugging Face model directory, an archive of one, or a checkpoint.", valueName: "source"))
   var directory: String
 
   @OptionGroup

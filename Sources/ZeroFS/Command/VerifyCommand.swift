@@ -89,7 +89,8 @@ struct VerifyCommand: ParsableCommand {
     }
     try report(findings)
     try output(
-      "\(target): \(checkpoint.sources.count) files agree with their checksums, and \(verifier.comparisons) tensors with their copies")
+      "\(target): \(checkpoint.sources.count) files agree with their checksums, and \(verifier.comparisons) tensors with their copies"
+    )
   }
 
   private func verify(_ manifest: Manifest) throws {

@@ -54,7 +54,8 @@ package struct ShardedTensors: Sendable {
     shards = groups.enumerated().map { index, tensors in
       (
         count == 1
-          ? "model.safetensors" : "model-\(String(index + 1, digits: 5))-of-\(String(count, digits: 5)).safetensors", tensors
+          ? "model.safetensors"
+          : "model-\(String(index + 1, digits: 5))-of-\(String(count, digits: 5)).safetensors", tensors
       )
     }
     bytes = tensors.reduce(0) { $0 + $1.tensor.bytes }

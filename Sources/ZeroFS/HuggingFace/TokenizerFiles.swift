@@ -15,12 +15,14 @@ package struct TokenizerFiles: Sendable {
     let store = try DiskDirectory(directory)
     guard store.holds("tokenizer.json") else {
       throw .malformedJSON(
-        path: directory, why: "there is no tokenizer.json, as tokenizer.save_pretrained() of transformers writes it")
+        path: directory,
+        why: "there is no tokenizer.json, as tokenizer.save_pretrained() of transformers writes it")
     }
     let file = try TokenizerFiles.json(store, "tokenizer.json")
     let vocabulary = file["model"]?["vocab"]
     var names = Set(
-      vocabulary?.members?.all.map(\.name) ?? vocabulary?.elements?.compactMap { $0.elements?.first?.string } ?? [])
+      vocabulary?.members?.all.map(\.name) ?? vocabulary?.elements?.compactMap { $0.elements?.first?.string }
+        ?? [])
     guard !names.isEmpty else {
       throw .malformedJSON(path: directory + "/tokenizer.json", why: "it has no model.vocab")
     }
@@ -49,7 +51,9 @@ package struct TokenizerFiles: Sendable {
     let decoder = configuration["added_tokens_decoder"]?.members?.all.compactMap { text($0.value) } ?? []
     let special = specialTokens.compactMap { text(configuration[$0]) }
     let lists = ["additional_special_tokens", "extra_special_tokens"].flatMap {
-      configuration[$0]?.elements?.compactMap(text) ?? configuration[$0]?.members?.all.compactMap { text($0.value) } ?? []
+      configuration[$0]?.elements?.compactMap(text) ?? configuration[$0]?.members?.all.compactMap {
+        text($0.value)
+      } ?? []
     }
     return decoder + special + lists
   }

@@ -19,6 +19,7 @@ package struct LayoutResolver: Sendable {
   let listed: @Sendable () -> [String]
 
   package init(
-    listed: @escaping @Sendable () -> [String] = { [] }, _ resolve: @escaping @Sendable (_ name: String) -> Answer
+    listed: @escaping @Sendable () -> [String] = { [] },
+    _ resolve: @escaping @Sendable (_ name: String) -> Answer
   ) { (self.listed, self.resolve) = (listed, resolve) }
 }

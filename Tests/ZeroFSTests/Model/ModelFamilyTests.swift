@@ -36,7 +36,8 @@ private func floats(_ tensor: TensorExpression) throws -> [Float] {
     let plan = try model.plan(tp: 2, divisor: 7)
     let all = try (0..<2).flatMap { try floats(plan.parameters(of: .embedding, tp: $0)[0].tensor) }
     let real = model.rows("model.embed_tokens.weight").flatMap { $0 }
-    #expect(all == real + [Float](repeating: 0, count: (14 - TinyModel.sizes.vocabulary) * TinyModel.sizes.hidden))
+    #expect(
+      all == real + [Float](repeating: 0, count: (14 - TinyModel.sizes.vocabulary) * TinyModel.sizes.hidden))
   }
 
   @Test(arguments: [PaddedVocabulary.Filling.zero, .mean])
@@ -47,7 +48,9 @@ private func floats(_ tensor: TensorExpression) throws -> [Float] {
       model.model, layout: try ParallelLayout(tp: 2, dtype: .float32), tokens: s.vocabulary + 3,
       vocabularyDivisor: 8, vocabularyFilling: filling)
     #expect(plan.vocabulary.padded == 16)
-    for (module, name) in [(MegatronModule.embedding, "model.embed_tokens.weight"), (.outputLayer, "lm_head.weight")] {
+    for (module, name) in [
+      (MegatronModule.embedding, "model.embed_tokens.weight"), (.outputLayer, "lm_head.weight"),
+    ] {
       let all = try (0..<2).flatMap { try floats(plan.parameters(of: module, tp: $0)[0].tensor) }
       let rows = model.rows(name)
       let mean = (0..<s.hidden).map { column in
@@ -142,7 +145,8 @@ private func floats(_ tensor: TensorExpression) throws -> [Float] {
   /// config.json ties them; the files hold both.
   @Test(arguments: [true, false]) func aStoredHeadIsCompared(isSame: Bool) throws {
     let model = try TinyModel(
-      "llama", members: ["tie_word_embeddings": true], copying: isSame ? ["lm_head.weight": "model.embed_tokens.weight"] : [:],
+      "llama", members: ["tie_word_embeddings": true],
+      copying: isSame ? ["lm_head.weight": "model.embed_tokens.weight"] : [:],
       extra: ["lm_head.weight": [TinyModel.sizes.vocabulary, TinyModel.sizes.hidden]])
     let plan = try model.plan(tp: 1)
     #expect(plan.isTied == isSame)
@@ -152,7 +156,9 @@ private func floats(_ tensor: TensorExpression) throws -> [Float] {
   @Test func aTiedModelCanBeServedUntied() throws {
     let model = try TinyModel("llama", members: ["tie_word_embeddings": true])
     let plan = try MegatronModel(model.model, layout: try ParallelLayout(dtype: .float32), untie: true)
-    let (embedding, head) = (plan.parameters(of: .embedding, tp: 0)[0], plan.parameters(of: .outputLayer, tp: 0)[0])
+    let (embedding, head) = (
+      plan.parameters(of: .embedding, tp: 0)[0], plan.parameters(of: .outputLayer, tp: 0)[0]
+    )
     #expect(try floats(embedding.tensor) == floats(head.tensor))
     #expect(HuggingFaceTensors(plan.geometry).names.contains("lm_head.weight"))
   }

@@ -45,7 +45,9 @@ import Testing
     }
   }
 
-  private static func sizes(_ h: Int, _ f: Int, _ layers: Int, _ heads: Int, _ kv: Int, _ v: Int, _ positions: Int)
+  private static func sizes(
+    _ h: Int, _ f: Int, _ layers: Int, _ heads: Int, _ kv: Int, _ v: Int, _ positions: Int
+  )
     -> String
   {
     #""hidden_size":\#(h),"intermediate_size":\#(f),"num_hidden_layers":\#(layers),"num_attention_heads":\#(heads),"num_key_value_heads":\#(kv),"vocab_size":\#(v),"max_position_embeddings":\#(positions)"#
@@ -56,7 +58,10 @@ import Testing
 
   /// Hidden size, FFN, layers, heads, key-value heads, vocabulary, positions; what else tells.
   static let models: [(name: String, outcome: Outcome, json: String)] = [
-    ("meta-llama/Llama-2-7b-hf", .served, #""model_type":"llama",\#(sizes(4096, 11008, 32, 32, 32, 32000, 4096))"#),
+    (
+      "meta-llama/Llama-2-7b-hf", .served,
+      #""model_type":"llama",\#(sizes(4096, 11008, 32, 32, 32, 32000, 4096))"#
+    ),
     (
       "meta-llama/Meta-Llama-3-8B", .served,
       #""model_type":"llama",\#(sizes(4096, 14336, 32, 32, 8, 128256, 8192)),"rope_theta":500000.0"#
@@ -85,7 +90,10 @@ import Testing
       "tiiuae/Falcon3-7B-Base", .served,
       #""model_type":"llama",\#(sizes(3072, 23040, 28, 12, 4, 131072, 32768)),"head_dim":256,"rope_theta":1000042"#
     ),
-    ("01-ai/Yi-6B", .served, #""model_type":"llama",\#(sizes(4096, 11008, 32, 32, 4, 64000, 4096)),"rope_theta":5000000.0"#),
+    (
+      "01-ai/Yi-6B", .served,
+      #""model_type":"llama",\#(sizes(4096, 11008, 32, 32, 4, 64000, 4096)),"rope_theta":5000000.0"#
+    ),
     (
       "deepseek-ai/deepseek-coder-6.7b-base", .warned("rope_scaling \"linear\""),
       #""model_type":"llama",\#(sizes(4096, 11008, 32, 32, 32, 32256, 16384)),"rope_theta":100000,"rope_scaling":{"factor":4.0,"type":"linear"}"#
@@ -114,7 +122,10 @@ import Testing
       "mistralai/Mistral-Nemo-Base-2407", .served,
       #""model_type":"mistral",\#(sizes(5120, 14336, 40, 32, 8, 131072, 128000)),"head_dim":128,"sliding_window":null,"rope_theta":1000000.0"#
     ),
-    ("HuggingFaceH4/zephyr-7b-beta", .upTo(4096), #""model_type":"mistral",\#(sizes(4096, 14336, 32, 32, 8, 32000, 32768)),"sliding_window":4096"#),
+    (
+      "HuggingFaceH4/zephyr-7b-beta", .upTo(4096),
+      #""model_type":"mistral",\#(sizes(4096, 14336, 32, 32, 8, 32000, 32768)),"sliding_window":4096"#
+    ),
     (
       "mistralai/Mixtral-8x7B-v0.1", .refused("mixtral's experts"),
       #""model_type":"mixtral",\#(sizes(4096, 14336, 32, 32, 8, 32000, 32768)),"num_local_experts":8"#
@@ -163,7 +174,10 @@ import Testing
       "microsoft/Phi-3-mini-128k-instruct", .warned("rope_scaling \"longrope\""),
       #""model_type":"phi3",\#(sizes(3072, 8192, 32, 32, 32, 32064, 131072)),"sliding_window":262144,"original_max_position_embeddings":4096,"rope_scaling":{"type":"longrope","short_factor":[1.05,1.1],"long_factor":[1.03,1.05]}"#
     ),
-    ("microsoft/phi-2", .refused("phi's parallel residual"), #""model_type":"phi",\#(sizes(2560, 10240, 32, 32, 32, 51200, 2048))"#),
+    (
+      "microsoft/phi-2", .refused("phi's parallel residual"),
+      #""model_type":"phi",\#(sizes(2560, 10240, 32, 32, 32, 51200, 2048))"#
+    ),
     (
       "openai-community/gpt2", .served,
       #""model_type":"gpt2","n_embd":768,"n_layer":12,"n_head":12,"n_positions":1024,"vocab_size":50257,"n_inner":null,"activation_function":"gelu_new""#
@@ -212,7 +226,10 @@ import Testing
       "allenai/OLMo-7B-0424-hf", .refused("clip_qkv"),
       #""model_type":"olmo",\#(sizes(4096, 11008, 32, 32, 32, 50304, 4096)),"clip_qkv":8.0"#
     ),
-    ("allenai/OLMo-2-1124-7B", .refused("olmo2's norms behind attention and MLP"), #""model_type":"olmo2",\#(sizes(4096, 11008, 32, 32, 32, 100352, 4096))"#),
+    (
+      "allenai/OLMo-2-1124-7B", .refused("olmo2's norms behind attention and MLP"),
+      #""model_type":"olmo2",\#(sizes(4096, 11008, 32, 32, 32, 100352, 4096))"#
+    ),
     (
       "ibm-granite/granite-3.1-2b-base", .served,
       #""model_type":"granite",\#(sizes(2048, 8192, 40, 32, 8, 49152, 131072)),"rope_theta":5000000.0,"tie_word_embeddings":true,"attention_multiplier":0.015625,"embedding_multiplier":12.0,"residual_multiplier":0.22,"logits_scaling":8.0"#
@@ -237,7 +254,10 @@ import Testing
       "THUDM/glm-4-9b-chat-hf", .served,
       #""model_type":"glm",\#(sizes(4096, 13696, 40, 32, 2, 151552, 131072)),"head_dim":128,"attention_bias":true,"partial_rotary_factor":0.5,"rms_norm_eps":1.5625e-07"#
     ),
-    ("THUDM/GLM-4-9B-0414", .refused("glm4's norms behind attention and MLP"), #""model_type":"glm4",\#(sizes(4096, 13696, 40, 32, 2, 151552, 32768))"#),
+    (
+      "THUDM/GLM-4-9B-0414", .refused("glm4's norms behind attention and MLP"),
+      #""model_type":"glm4",\#(sizes(4096, 13696, 40, 32, 2, 151552, 32768))"#
+    ),
     (
       "internlm/internlm2_5-7b", .served,
       #""model_type":"internlm2",\#(sizes(4096, 14336, 32, 32, 8, 92544, 32768)),"bias":false,"rope_theta":1000000,"rope_scaling":{"factor":2.0,"type":"dynamic"},"architectures":["InternLM2ForCausalLM"],"auto_map":{"AutoModelForCausalLM":"modeling_internlm2.InternLM2ForCausalLM"}"#
@@ -258,16 +278,42 @@ import Testing
       "openbmb/MiniCPM-2B-sft-bf16", .served,
       #""model_type":"minicpm",\#(sizes(2304, 5760, 40, 36, 36, 122753, 2048)),"scale_emb":12,"dim_model_base":256,"scale_depth":1.4,"architectures":["MiniCPMForCausalLM"]"#
     ),
-    ("google/gemma-2b", .refused("gemma's GeGLU"), #""model_type":"gemma",\#(sizes(2048, 16384, 18, 8, 1, 256000, 8192))"#),
-    ("google/gemma-3-1b-pt", .refused("gemma3_text's GeGLU and norms behind attention and MLP"), #""model_type":"gemma3_text",\#(sizes(1152, 6912, 26, 4, 1, 262144, 32768))"#),
-    ("CohereForAI/c4ai-command-r-v01", .refused("cohere's parallel residual"), #""model_type":"cohere",\#(sizes(8192, 22528, 40, 64, 64, 256000, 8192))"#),
-    ("tiiuae/falcon-7b", .refused("falcon's parallel residual"), #""model_type":"falcon","hidden_size":4544,"num_hidden_layers":32"#),
-    ("bigscience/bloom-560m", .refused("bloom's ALiBi"), #""model_type":"bloom","n_embed":1024,"n_layer":24"#),
+    (
+      "google/gemma-2b", .refused("gemma's GeGLU"),
+      #""model_type":"gemma",\#(sizes(2048, 16384, 18, 8, 1, 256000, 8192))"#
+    ),
+    (
+      "google/gemma-3-1b-pt", .refused("gemma3_text's GeGLU and norms behind attention and MLP"),
+      #""model_type":"gemma3_text",\#(sizes(1152, 6912, 26, 4, 1, 262144, 32768))"#
+    ),
+    (
+      "CohereForAI/c4ai-command-r-v01", .refused("cohere's parallel residual"),
+      #""model_type":"cohere",\#(sizes(8192, 22528, 40, 64, 64, 256000, 8192))"#
+    ),
+    (
+      "tiiuae/falcon-7b", .refused("falcon's parallel residual"),
+      #""model_type":"falcon","hidden_size":4544,"num_hidden_layers":32"#
+    ),
+    (
+      "bigscience/bloom-560m", .refused("bloom's ALiBi"), #""model_type":"bloom","n_embed":1024,"n_layer":24"#
+    ),
     ("facebook/opt-125m", .refused("opt's ReLU"), #""model_type":"opt","hidden_size":768"#),
-    ("HuggingFaceTB/SmolLM3-3B", .refused("smollm3's layers without rotary embeddings"), #""model_type":"smollm3","hidden_size":2048"#),
-    ("deepseek-ai/DeepSeek-V3", .refused("deepseek_v3's multi-head latent attention"), #""model_type":"deepseek_v3","hidden_size":7168"#),
-    ("openai/gpt-oss-20b", .refused("gpt_oss's attention sinks"), #""model_type":"gpt_oss","hidden_size":2880"#),
-    ("state-spaces/mamba-130m-hf", .refused("mamba's state-space layers"), #""model_type":"mamba","hidden_size":768"#),
+    (
+      "HuggingFaceTB/SmolLM3-3B", .refused("smollm3's layers without rotary embeddings"),
+      #""model_type":"smollm3","hidden_size":2048"#
+    ),
+    (
+      "deepseek-ai/DeepSeek-V3", .refused("deepseek_v3's multi-head latent attention"),
+      #""model_type":"deepseek_v3","hidden_size":7168"#
+    ),
+    (
+      "openai/gpt-oss-20b", .refused("gpt_oss's attention sinks"),
+      #""model_type":"gpt_oss","hidden_size":2880"#
+    ),
+    (
+      "state-spaces/mamba-130m-hf", .refused("mamba's state-space layers"),
+      #""model_type":"mamba","hidden_size":768"#
+    ),
     ("google-t5/t5-small", .refused("t5's encoder"), #""model_type":"t5","d_model":512"#),
     (
       "unsloth/Meta-Llama-3.1-8B-bnb-4bit", .refused("quantization_config (bitsandbytes)"),
@@ -288,7 +334,8 @@ import Testing
 
   @Test func aMissingKeyMeansTheDefaultOfTheClass() throws {
     let mistral = try ConfigurationFile(
-      contents: Array(#"{"model_type":"mistral","hidden_size":4096,"num_attention_heads":32}"#.utf8), path: "c")
+      contents: Array(#"{"model_type":"mistral","hidden_size":4096,"num_attention_heads":32}"#.utf8),
+      path: "c")
     #expect(try ModelConfiguration(mistral, keys: ModelFamily.mistral.keys).keyValueHeads == 8)
   }
 }

@@ -15,7 +15,9 @@ struct SlowReference {
     ["gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox", "baichuan"].contains(type) ? s.heads : s.keyValueHeads
   }
 
-  init(model: TinyModel, plan: MegatronModel, size: Int) { (self.model, self.plan, self.size) = (model, plan, size) }
+  init(model: TinyModel, plan: MegatronModel, size: Int) {
+    (self.model, self.plan, self.size) = (model, plan, size)
+  }
 
   func parameter(_ name: String, of module: MegatronModule, tp: Int) -> [Float] {
     switch module {
@@ -71,16 +73,21 @@ struct SlowReference {
 
   private func layer(_ name: String, _ index: Int, _ tp: Int) -> [Float] {
     let prefix =
-      isGPT2Like ? "transformer.h.\(index)." : type == "gpt_neox" ? "gpt_neox.layers.\(index)." : "model.layers.\(index)."
+      isGPT2Like
+      ? "transformer.h.\(index)."
+      : type == "gpt_neox" ? "gpt_neox.layers.\(index)." : "model.layers.\(index)."
     let suffix = name.hasSuffix("bias") ? "bias" : "weight"
     /// `[out, in]`, or zeros for a bias that isn't there.
     func linear(_ module: String, rows: Int) -> Rows {
-      guard let stored = model.stored("\(prefix)\(module).\(suffix)") else { return [[Float]](repeating: [0], count: rows) }
+      guard let stored = model.stored("\(prefix)\(module).\(suffix)") else {
+        return [[Float]](repeating: [0], count: rows)
+      }
       guard type == "gpt2", suffix == "weight" else { return stored }
       return (0..<stored[0].count).map { column in stored.map { $0[column] } }
     }
     func columns(_ rows: Rows) -> [Float] {
-      suffix == "bias" ? flat(rows) : rows.flatMap { $0[(tp * $0.count / size)..<((tp + 1) * $0.count / size)] }
+      suffix == "bias"
+        ? flat(rows) : rows.flatMap { $0[(tp * $0.count / size)..<((tp + 1) * $0.count / size)] }
     }
     let names = self.names
     switch String(name.dropLast(suffix.count + 1)) {
@@ -109,7 +116,10 @@ struct SlowReference {
   }
 
   private var names:
-    (inputNorm: String, postNorm: String, dense: String, gate: String?, up: String, gateUp: String?, down: String)
+    (
+      inputNorm: String, postNorm: String, dense: String, gate: String?, up: String, gateUp: String?,
+      down: String
+    )
   {
     let (a, b) = ("input_layernorm", "post_attention_layernorm")
     switch type {
@@ -118,11 +128,13 @@ struct SlowReference {
     case "gpt_neox": return (a, b, "attention.dense", nil, "mlp.dense_h_to_4h", nil, "mlp.dense_4h_to_h")
     case "internlm2":
       return (
-        "attention_norm", "ffn_norm", "attention.wo", "feed_forward.w1", "feed_forward.w3", nil, "feed_forward.w2"
+        "attention_norm", "ffn_norm", "attention.wo", "feed_forward.w1", "feed_forward.w3", nil,
+        "feed_forward.w2"
       )
     case "starcoder2": return (a, b, "self_attn.o_proj", nil, "mlp.c_fc", nil, "mlp.c_proj")
     case "phi3", "glm": return (a, b, "self_attn.o_proj", nil, "", "mlp.gate_up_proj", "mlp.down_proj")
-    case "arcee", "nemotron", "jais2": return (a, b, "self_attn.o_proj", nil, "mlp.up_proj", nil, "mlp.down_proj")
+    case "arcee", "nemotron", "jais2":
+      return (a, b, "self_attn.o_proj", nil, "mlp.up_proj", nil, "mlp.down_proj")
     default: return (a, b, "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", nil, "mlp.down_proj")
     }
   }
@@ -135,7 +147,8 @@ struct SlowReference {
       return flat(share(linear(verbatim, q + 2 * kv), tp))
     }
     var parts: [Rows]
-    if let fused = ["gpt2": "attn.c_attn", "phi3": "self_attn.qkv_proj", "baichuan": "self_attn.W_pack"][type] {
+    if let fused = ["gpt2": "attn.c_attn", "phi3": "self_attn.qkv_proj", "baichuan": "self_attn.W_pack"][type]
+    {
       let rows = linear(fused, q + 2 * kv)
       parts = [Array(rows[..<q]), Array(rows[q..<(q + kv)]), Array(rows[(q + kv)...])]
     } else {

@@ -12,7 +12,9 @@ struct TinyModel {
   let model: HuggingFaceDirectory
   private let copies: [String: String]
 
-  static let sizes = (hidden: 32, ffn: 12, layers: 3, heads: 4, keyValueHeads: 2, headDim: 8, vocabulary: 10, positions: 16)
+  static let sizes = (
+    hidden: 32, ffn: 12, layers: 3, heads: 4, keyValueHeads: 2, headDim: 8, vocabulary: 10, positions: 16
+  )
 
   /// - Parameters:
   ///   - biased: whether the files have the biases that the configuration decides.
@@ -37,7 +39,8 @@ struct TinyModel {
         let value = Self.value(copying[name] ?? name, element, shapes)
         data += withUnsafeBytes(of: value) { Array($0) }
       }
-      header.append(#""\#(name)":{"dtype":"F32","shape":\#(shape),"data_offsets":[\#(start),\#(data.count)]}"#)
+      header.append(
+        #""\#(name)":{"dtype":"F32","shape":\#(shape),"data_offsets":[\#(start),\#(data.count)]}"#)
     }
     try directory.write(
       "model.safetensors", safetensors(header: "{" + header.joined(separator: ",") + "}", data: data))
@@ -66,9 +69,11 @@ struct TinyModel {
       "gpt_bigcode": ["multi_query": false],
       "baichuan": ["architectures": ["BaiChuanForCausalLM"]], "glm": ["partial_rotary_factor": 0.5],
       "granite": [
-        "attention_multiplier": 0.3, "embedding_multiplier": 12, "residual_multiplier": 0.22, "logits_scaling": 8,
+        "attention_multiplier": 0.3, "embedding_multiplier": 12, "residual_multiplier": 0.22,
+        "logits_scaling": 8,
       ],
-      "minicpm": ["scale_emb": 12, "dim_model_base": 8, "scale_depth": 1.4], "seed_oss": ["attention_bias": false],
+      "minicpm": ["scale_emb": 12, "dim_model_base": 8, "scale_depth": 1.4],
+      "seed_oss": ["attention_bias": false],
     ]
     return json.merging(own[type] ?? [:]) { $1 }
   }

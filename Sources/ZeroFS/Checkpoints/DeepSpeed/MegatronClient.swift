@@ -56,13 +56,16 @@ struct MegatronClient: CheckpointClient {
 
   private var learningRateFile: FileTree.Entry {
     FileTree.Entry("lr_state_dict.yaml") { [state] in
-      VirtualFile("iteration: \(state.training.iteration)\nlr: \(state.run.double("lr").map { "\($0)" } ?? "null")\n")
+      VirtualFile(
+        "iteration: \(state.training.iteration)\nlr: \(state.run.double("lr").map { "\($0)" } ?? "null")\n")
     }
   }
 
   func ownFiles(tag: String) -> [FileTree.Entry] {
     [
-      FileTree.Entry("latest_checkpointed_iteration.txt") { [state] in VirtualFile("\(state.training.iteration)") }
+      FileTree.Entry("latest_checkpointed_iteration.txt") { [state] in
+        VirtualFile("\(state.training.iteration)")
+      }
     ]
       + (model.flavor.hasLearningRateFile ? [learningRateFile] : [])
       + (isUniversal

@@ -22,7 +22,8 @@ struct ModelState: Sendable {
       layout: layout, settings: settings,
       groups: ParameterGroup.megatron(parameters, zeroStage: layout.zeroStage), dp: dp,
       module: isPipeline ? .none : module(),
-      bufferNames: hasRotaryFrequencies ? ["language_model.rotary_pos_emb.inv_freq"] : [], sharedParameters: [],
+      bufferNames: hasRotaryFrequencies ? ["language_model.rotary_pos_emb.inv_freq"] : [],
+      sharedParameters: [],
       learningRateScheduler: state.learningRateScheduler)
     let configuration = settings.configuration.value(layout)
     return .dict(

@@ -26,7 +26,9 @@ struct OptimizerState: Sendable {
     flats.map { flat in [{ [zero] in zero.flat(flat, rank: dp, of: $0) }] }
   }
   /// The parameters themselves.
-  private var parameterTensors: [[Updated]] { groupRanges.map { group in group.map { index in { $0[index] } } } }
+  private var parameterTensors: [[Updated]] {
+    groupRanges.map { group in group.map { index in { $0[index] } } }
+  }
   /// The numbers of each group's parameters.
   private var groupRanges: [Range<Int>] {
     var end = 0
@@ -150,7 +152,9 @@ struct OptimizerState: Sendable {
     }
     let members = settings.training.members
     let values = Dictionary(
-      uniqueKeysWithValues: settings.training.elementwise.map { name in (name, parameters.map { $0.state(name) }) })
+      uniqueKeysWithValues: settings.training.elementwise.map { name in
+        (name, parameters.map { $0.state(name) })
+      })
     let state: [(key: PickleValue, value: PickleValue)] =
       members.isEmpty
       ? []
@@ -161,7 +165,9 @@ struct OptimizerState: Sendable {
     return .dict(["state": .dict(items: state), "param_groups": .list(entries)])
   }
 
-  private func value(_ member: TrainingState.Member, _ tensor: Updated, _ values: [TensorExpression]) -> PickleValue {
+  private func value(_ member: TrainingState.Member, _ tensor: Updated, _ values: [TensorExpression])
+    -> PickleValue
+  {
     switch member.kind {
     case .elementwise: .tensor(tensor(values), requiresGrad: false)
     case .step(let count): settings.adam.inner.step(count)

@@ -124,7 +124,8 @@ struct TrainingState: Sendable {
     let keys = Set((fresh.namedItems ?? []).map(\.name))
     let isSameKind = Set((trained.namedItems ?? []).map(\.name)).union(["step"]) == keys.union(["step"])
     // An optimizer of another kind has its own members; they share the values that both have.
-    let base = isSameKind ? trained : fresh.setting((trained.namedItems ?? []).filter { keys.contains($0.name) })
+    let base =
+      isSameKind ? trained : fresh.setting((trained.namedItems ?? []).filter { keys.contains($0.name) })
     let distinguishing = ["name", "wd_mult", "weight_decay"].filter { own == nil && keys.contains($0) }
     let fixed = distinguishing + ["params"]
     return base.setting(fixed.compactMap { name in fresh[name].map { (name, $0) } })

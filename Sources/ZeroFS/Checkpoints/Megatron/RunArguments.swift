@@ -64,7 +64,9 @@ package struct RunArguments: Sendable {
   }
 
   /// What the Namespace of a rank holds.
-  func completed(_ model: MegatronModel, tp: Int, pp: Int, dp: Int, _ training: TrainingState) -> MegatronArguments {
+  func completed(_ model: MegatronModel, tp: Int, pp: Int, dp: Int, _ training: TrainingState)
+    -> MegatronArguments
+  {
     // `init` completed the same arguments, and nothing that can fail depends on the rank.
     (try? arguments.completed(for: RunArguments.run(model, tp: tp, pp: pp, dp: dp, training)))
       ?? arguments

@@ -49,7 +49,9 @@ package struct HuggingFaceTensors: Sendable {
 
   /// What a folding loses of the tensor on the way to fp32 parameters and back.
   package func rounding(of name: String) -> Rounding {
-    (origins[name] ?? []).map(\.tensor.rounding).max { ($0.relative, $0.absolute) < ($1.relative, $1.absolute) }
+    (origins[name] ?? []).map(\.tensor.rounding).max {
+      ($0.relative, $0.absolute) < ($1.relative, $1.absolute)
+    }
       ?? .init()
   }
 

@@ -21,7 +21,8 @@ package struct MegatronModel: Sendable {
 
   /// - Throws: `ModelError`, `LayoutError`, `SourceError`.
   package init(
-    _ directory: HuggingFaceDirectory, layout: ParallelLayout, tokens: Int? = nil, vocabularyDivisor: Int = 128,
+    _ directory: HuggingFaceDirectory, layout: ParallelLayout, tokens: Int? = nil,
+    vocabularyDivisor: Int = 128,
     vocabularyFilling: PaddedVocabulary.Filling = .zero, untie: Bool = false,
     masters: Parameter.Masters = .parameters, flavor: MegatronFlavor = .alcf
   ) throws {
@@ -34,7 +35,8 @@ package struct MegatronModel: Sendable {
     geometry = try MegatronGeometry(
       table, layout: layout,
       vocabulary: PaddedVocabulary(
-        rows: c.vocabSize, tokens: tokens, divisor: vocabularyDivisor, tp: layout.tp, filling: vocabularyFilling),
+        rows: c.vocabSize, tokens: tokens, divisor: vocabularyDivisor, tp: layout.tp,
+        filling: vocabularyFilling),
       isTied: table.isTied && !untie)
     try directory.check(table)
     (self.masters, self.flavor, self.directory) = (masters, flavor, directory)
@@ -94,7 +96,8 @@ package struct MegatronModel: Sendable {
   }
 
   private func parameter(
-    _ name: String, _ entry: ParameterTable.Entry, in module: MegatronModule, _ parallelism: TensorParallelism,
+    _ name: String, _ entry: ParameterTable.Entry, in module: MegatronModule,
+    _ parallelism: TensorParallelism,
     tp: Int
   ) -> Parameter {
     func part(_ value: StoredValue) -> TensorExpression {
@@ -106,7 +109,8 @@ package struct MegatronModel: Sendable {
     }
     let master = part(.master)
     return Parameter(
-      name: name, tensor: weight.dtype == layout.dtype ? weight : master.cast(to: layout.dtype), master: master,
+      name: name, tensor: weight.dtype == layout.dtype ? weight : master.cast(to: layout.dtype),
+      master: master,
       states: source.states.map { ($0, part(.state($0))) })
   }
 

@@ -8,7 +8,8 @@ extension MegatronModel {
   func check(sequenceLength: Int?) throws(ModelError) {
     guard let sequenceLength else { return }
     for limit in table.architecture.sequenceLimits where sequenceLength > limit.tokens {
-      throw .sequenceLength(sequenceLength, limit, path: directory?.configurationFile.path ?? "the run's model")
+      throw .sequenceLength(
+        sequenceLength, limit, path: directory?.configurationFile.path ?? "the run's model")
     }
   }
 
@@ -49,7 +50,8 @@ extension MegatronModel {
     if rows == vocabulary.padded { return [] }
     return [
       "vocabulary: the run padded \(vocabulary.size) rows to \(rows), and this layout pads them to \(vocabulary.padded): "
-        + (rows < vocabulary.padded ? "rows behind the run's are zeros." : "rows behind these, which stand for no token, are left out.")
+        + (rows < vocabulary.padded
+          ? "rows behind the run's are zeros." : "rows behind these, which stand for no token, are left out.")
     ]
   }
 

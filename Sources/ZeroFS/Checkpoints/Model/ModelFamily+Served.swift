@@ -43,7 +43,8 @@ struct MissingFeature: Sendable {
     MissingFeature(
       "experts",
       "MDS's gates are normalized over the chosen experts and its shared expert has no gate; and DeepSpeed 0.19.8 can't save "
-        + "the MoE models of MDS.", "qwen2_moe", "qwen3_moe", "olmoe", "granitemoeshared", "flex_olmo", "dots1",
+        + "the MoE models of MDS.", "qwen2_moe", "qwen3_moe", "olmoe", "granitemoeshared", "flex_olmo",
+      "dots1",
       "ernie4_5_moe", "glm4_moe", "lfm2_moe"),
     MissingFeature(
       "multi-head latent attention", "MDS has no attention over compressed keys and values.", "deepseek_v2",
@@ -72,7 +73,8 @@ struct MissingFeature: Sendable {
       "ALiBi", "MDS's GPT model has no bias of attention by distance.", "bloom", "mpt", "jais"),
     MissingFeature("ReLU", "MDS's MLP has GELU and squared ReLU where it isn't gated.", "opt"),
     MissingFeature(
-      "state-space layers", "MDS's GPT model has attention in every layer.", "mamba", "mamba2", "falcon_mamba",
+      "state-space layers", "MDS's GPT model has attention in every layer.", "mamba", "mamba2",
+      "falcon_mamba",
       "jamba", "bamba", "zamba", "zamba2", "nemotron_h", "granitemoehybrid", "falcon_h1", "rwkv"),
     MissingFeature(
       "encoder", "MDS's GPT model is a decoder.", "t5", "mt5", "umt5", "bart", "mbart", "bert", "roberta",

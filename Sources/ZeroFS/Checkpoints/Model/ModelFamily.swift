@@ -82,7 +82,8 @@ package struct ModelFamily: Sendable {
     embeddings: [Module] = [Module("model.embed_tokens", .wordEmbeddings)], layers: String = "model.layers.",
     layer: [Module],
     head: [Module] = [Module("model.norm", .finalNorm), Module("lm_head", .outputLayer)],
-    refine: @escaping @Sendable (ModelConfiguration, inout Architecture) throws(Refusal) -> Void = { _, _ in },
+    refine: @escaping @Sendable (ModelConfiguration, inout Architecture) throws(Refusal) -> Void = { _, _ in
+    },
     missing: Refusal? = nil
   ) {
     (self.modelTypes, self.models) = (modelTypes, models)

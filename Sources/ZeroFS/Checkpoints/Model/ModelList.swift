@@ -6,7 +6,8 @@ package enum ModelList {
     let served = ModelFamily.all.filter { $0.missing == nil }.map { family in
       "| \(code(family.modelTypes)) | \(family.models) | \(family.summary) |"
     }
-    let known = ModelFamily.all.compactMap { family in family.missing.map { ($0.feature, family.modelTypes) } }
+    let known = ModelFamily.all.compactMap { family in family.missing.map { ($0.feature, family.modelTypes) }
+    }
     let others = (known + MissingFeature.all.map { ($0.feature, $0.modelTypes) }).map {
       "| \($0.0) | \(code($0.1)) |"
     }
@@ -32,6 +33,7 @@ extension ModelFamily {
       }
     let isLearned = embeddings.contains { $0.role == .positionEmbeddings }
     let positions = isLearned ? "learned positions" : rotatesPartially ? "partial RoPE" : "RoPE"
-    return [norm, activation, positions].joined(separator: ", ") + (isRemoteCode ? "; code of its directories" : "")
+    return [norm, activation, positions].joined(separator: ", ")
+      + (isRemoteCode ? "; code of its directories" : "")
   }
 }

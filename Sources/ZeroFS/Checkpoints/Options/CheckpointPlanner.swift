@@ -139,7 +139,8 @@ package struct CheckpointPlanner: Sendable {
     let model = try MegatronModel(
       directory,
       layout: try layout(
-        options, of: try directory.dtype(), engine: options.noPipelineParallel == true ? .noPipeline : .pipeline),
+        options, of: try directory.dtype(),
+        engine: options.noPipelineParallel == true ? .noPipeline : .pipeline),
       tokens: options.tokens ?? tokenizer?.tokens,
       vocabularyDivisor: options.makeVocabSizeDivisibleBy ?? 128,
       vocabularyFilling: options.vocabPadding ?? .zero,
@@ -148,7 +149,8 @@ package struct CheckpointPlanner: Sendable {
     var own = ["seed": ArgumentValue.int(options.seed ?? 1234)]
     own["optimizer"] = options.optimizer.map { .string($0) }
     if options.fusedAdam == true { own["ds_fused_adam"] = .bool(true) }
-    let run = try RunArguments(arguments, model: model, options: own, device: options.device ?? .cuda,
+    let run = try RunArguments(
+      arguments, model: model, options: own, device: options.device ?? .cuda,
       tokenizer: tokenizer)
     return try Checkpoint(model, run: run, try settings(options))
   }
@@ -162,7 +164,9 @@ package struct CheckpointPlanner: Sendable {
     guard let stored = trained.geometry, let namespace = trained.run.arguments else {
       throw TrainedError.option(
         "a checkpoint without --as hf",
-        why: "those of transformers' models, whose files don't say what Megatron would call them, are served as Hugging Face directories")
+        why:
+          "those of transformers' models, whose files don't say what Megatron would call them, are served as Hugging Face directories"
+      )
     }
     let given =
       try arguments.map { try self.options.agreeing(with: named.over(CheckpointOptions(of: $0))) }
@@ -180,16 +184,19 @@ package struct CheckpointPlanner: Sendable {
       RunModel(arguments: namespace, path: trained.path).table(vocabularySize: rows, flavor: flavor),
       layout: layout,
       vocabulary: PaddedVocabulary(
-        rows: trained.run.vocabularySize > 0 ? trained.run.vocabularySize : rows, divisor: divisor, tp: layout.tp,
+        rows: trained.run.vocabularySize > 0 ? trained.run.vocabularySize : rows, divisor: divisor,
+        tp: layout.tp,
         filling: options.vocabPadding ?? .zero),
       isTied: stored.isTied)
     var training = try trained.training(isNewStage: options.newStage ?? false)
     let model = MegatronModel(
-      TrainedSource(checkpoint: trained, geometry: stored, states: training.elementwise), geometry, flavor: flavor)
+      TrainedSource(checkpoint: trained, geometry: stored, states: training.elementwise), geometry,
+      flavor: flavor)
     var runArguments = arguments ?? namespace
     options.apply(to: &runArguments)
     let run = try RunArguments(
-      runArguments, model: model, device: options.device ?? .cuda, tokenizer: tokenizer, isTrained: arguments == nil)
+      runArguments, model: model, device: options.device ?? .cuda, tokenizer: tokenizer,
+      isTrained: arguments == nil)
     if arguments != nil { training.follow(run.schedule) }
     var settings = try settings(options)
     if configuration == nil { settings.deepSpeedConfiguration = try trained.deepSpeedConfiguration(options) }

@@ -68,7 +68,9 @@ package struct HuggingFaceExport: ServedTree {
 
   /// - Parameter like: the model's description; `nil` where the run's arguments tell all.
   /// - Throws: `TrainedError`, `ModelError`, `SourceError`.
-  package init(_ checkpoint: TrainedCheckpoint, like: ModelDescription?, _ settings: Settings = Settings()) throws {
+  package init(_ checkpoint: TrainedCheckpoint, like: ModelDescription?, _ settings: Settings = Settings())
+    throws
+  {
     self.checkpoint = checkpoint
     self.like = like
     var dtype = settings.dtype ?? checkpoint.run.layout.dtype

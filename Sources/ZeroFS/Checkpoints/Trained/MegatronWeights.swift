@@ -18,13 +18,14 @@ enum MegatronWeights {
     if let like { try check(model, geometry, like: like) }
     let tensors = HuggingFaceTensors(geometry)
     let registered = table.family.modules(layers: table.configuration.layers).flatMap {
-      ["\($0.name).weight", "\($0.name).bias"]
+      ["\($0.stored).weight", "\($0.stored).bias"]
     }
     var lost: (names: [String], elements: Int) = ([], 0)
     if case .state(let name) = value {
       guard table.architecture.foldings.isEmpty, table.architecture.rotary?.scale ?? 1 == 1 else {
         throw TrainedError.unsupported(
-          path: checkpoint.path, what: name, why: "what is folded into this family's weights isn't taken out of states.")
+          path: checkpoint.path, what: name,
+          why: "what is folded into this family's weights isn't taken out of states.")
       }
     } else {
       lost = try self.lost(tensors, geometry, checkpoint, value)
@@ -63,7 +64,9 @@ enum MegatronWeights {
       guard model.isLlama else {
         throw TrainedError.unsupported(
           path: checkpoint.path, what: "the model's family",
-          why: "the run's args don't tell it, for several have a model like this. Give --like a directory with its config.json.")
+          why:
+            "the run's args don't tell it, for several have a model like this. Give --like a directory with its config.json."
+        )
       }
       configuration = model.configuration(vocabularySize: size, dtype: dtype)
     }
@@ -90,13 +93,15 @@ enum MegatronWeights {
     }
     if let rope = geometry.configuration.rope, rope.type != "default" {
       throw .conflict(
-        like: like.configuration.path, argument: "rotary embedding", has: "plain", needs: "rope_type \(JSON.excerpt(rope.type))")
+        like: like.configuration.path, argument: "rotary embedding", has: "plain",
+        needs: "rope_type \(JSON.excerpt(rope.type))")
     }
   }
 
   /// Parameters that the model has no place for and that aren't what their absence means; their data are read.
   private static func lost(
-    _ tensors: HuggingFaceTensors, _ geometry: MegatronGeometry, _ checkpoint: TrainedCheckpoint, _ value: StoredValue
+    _ tensors: HuggingFaceTensors, _ geometry: MegatronGeometry, _ checkpoint: TrainedCheckpoint,
+    _ value: StoredValue
   ) throws -> (names: [String], elements: Int) {
     var (names, elements): ([String], Int) = ([], 0)
     for (module, name, content, constant) in tensors.withoutTensor {

@@ -35,7 +35,10 @@ extension TrainedCheckpoint {
             if entry.sharding.isReplicated, tp > 0,
               let first = ranks[layout.modelParallelRank(tp: 0, pp: pp)].value(of: name, .master)
             {
-              found.append(Redundancy("master of \(name) of mp_rank \(number), and of its first tensor-parallel rank", master, first))
+              found.append(
+                Redundancy(
+                  "master of \(name) of mp_rank \(number), and of its first tensor-parallel rank", master,
+                  first))
             }
             if module == .embedding && pp > 0, let first = ranks[tp].value(of: name, .master) {
               found.append(Redundancy("master of \(name) of the last stage, and of the first", master, first))

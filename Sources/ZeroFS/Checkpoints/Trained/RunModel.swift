@@ -47,7 +47,8 @@ struct RunModel: Sendable {
         attentionBias: bias, outputBias: bias,
         mlp: activation.isGated ? nil : ModelFamily.mlpWithoutGate(bias), mlpBias: bias, normBias: norm),
       head: [.init("model.norm", .finalNorm, bias: norm), .init("lm_head", .outputLayer)],
-      refine: { _, architecture in (architecture.activation, architecture.positions) = (activation, positions) })
+      refine: { _, architecture in (architecture.activation, architecture.positions) = (activation, positions)
+      })
   }
 
   /// - Parameter vocabularySize: rows that the table says the files have.
@@ -59,8 +60,10 @@ struct RunModel: Sendable {
     do {
       let text = configuration(vocabularySize: vocabularySize, dtype: .float32)
       return try ParameterTable(
-        family, ModelConfiguration(
-          ConfigurationFile(contents: Array(text.utf8), path: path), keys: ConfigurationKeys()), isTied: isTied,
+        family,
+        ModelConfiguration(
+          ConfigurationFile(contents: Array(text.utf8), path: path), keys: ConfigurationKeys()),
+        isTied: isTied,
         splitsAttentionInThirds: flavor.splitsAttentionInThirds, holds: { _ in false })
     } catch { throw .unreadable(path: path, why: "its args describe no model (\(error))") }
   }

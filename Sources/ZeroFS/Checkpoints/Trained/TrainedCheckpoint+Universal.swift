@@ -5,7 +5,8 @@ extension TrainedCheckpoint {
   /// A universal checkpoint, read as one rank that holds every parameter whole (DeepSpeed `checkpoint/ds_to_universal.py`): the
   /// inverse of `UniversalCheckpoint`.
   static func universal(
-    _ files: TrainedFiles, _ first: (value: PickleValue, file: SourceFile), _ run: TrainedRun, _ model: RunModel?,
+    _ files: TrainedFiles, _ first: (value: PickleValue, file: SourceFile), _ run: TrainedRun,
+    _ model: RunModel?,
     need: Need
   ) throws -> (MegatronGeometry?, [TrainedRank], [SourceFile]) {
     guard let model else {
@@ -28,7 +29,9 @@ extension TrainedCheckpoint {
     func tensors(_ index: Int) -> [TensorExpression] {
       parameters.indices.map { read[$0 * names.count + index].tensor.flattened() }
     }
-    let members = try step(of: parameters[0].name, files).map { [OptimizerPart.Member(name: "step", kind: .step($0))] } ?? []
+    let members =
+      try step(of: parameters[0].name, files).map { [OptimizerPart.Member(name: "step", kind: .step($0))] }
+      ?? []
     let part = OptimizerPart(
       form: .parameters, masters: tensors(0),
       members: members

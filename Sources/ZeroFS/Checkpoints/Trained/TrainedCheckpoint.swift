@@ -74,7 +74,9 @@ package struct TrainedCheckpoint: Sendable {
   /// Saves behind the one that is served, which `latest` doesn't name: one that was killed, or isn't finished.
   package var warnings: [String] {
     let newer = TrainedFiles.steps(of: files.root).filter { $0.step > run.step }
-    guard let last = newer.last, TrainedFiles.holds("\(files.root)/\(CheckpointNames.latest)") else { return [] }
+    guard let last = newer.last, TrainedFiles.holds("\(files.root)/\(CheckpointNames.latest)") else {
+      return []
+    }
     return [
       "\(files.root): \(last.tag) is there, too, but `latest` names \(tag), which is served: a save behind it was not finished, "
         + "or is being written. Give --tag to take another."
@@ -104,7 +106,8 @@ package struct TrainedCheckpoint: Sendable {
             let master = need > .parameters ? ranks[number].value(of: name, .master)?.shape : shape
             if master != shape {
               throw .disagree(
-                path: path, what: "the shape of the master of \(name)", has: "\(master ?? [])", needs: "\(shape)")
+                path: path, what: "the shape of the master of \(name)", has: "\(master ?? [])",
+                needs: "\(shape)")
             }
           }
         }

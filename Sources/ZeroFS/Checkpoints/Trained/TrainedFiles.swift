@@ -61,7 +61,9 @@ struct TrainedFiles: Sendable {
     }
   }
 
-  private static func isName(_ tag: String) -> Bool { !tag.isEmpty && !tag.contains("/") && tag != ".." && tag != "." }
+  private static func isName(_ tag: String) -> Bool {
+    !tag.isEmpty && !tag.contains("/") && tag != ".." && tag != "."
+  }
 
   static func holds(_ path: String) -> Bool { access(path, F_OK) == 0 }
 

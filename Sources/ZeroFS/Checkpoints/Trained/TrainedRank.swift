@@ -28,7 +28,9 @@ struct TrainedRank: Sendable {
     self.parts = parts.map(\.part)
     optimizer = parts.first?.part
     var places: [String: (Int, [Int])] = [:]
-    for (number, parameter) in groups.joined().enumerated() { places[parameter.name] = (number, parameter.shape) }
+    for (number, parameter) in groups.joined().enumerated() {
+      places[parameter.name] = (number, parameter.shape)
+    }
     self.places = places
     guard let form = optimizer?.form else {
       zero = nil
@@ -55,9 +57,11 @@ struct TrainedRank: Sendable {
   private static func check(_ part: OptimizerPart, _ zero: ZeroLayout, rank: Int, path: String)
     throws(TrainedError)
   {
-    let flats = [("weights", part.masters)] + part.members.map { member in
-      if case .elementwise(let tensors) = member.kind { (member.name, tensors) } else { (member.name, nil) }
-    }
+    let flats =
+      [("weights", part.masters)]
+      + part.members.map { member in
+        if case .elementwise(let tensors) = member.kind { (member.name, tensors) } else { (member.name, nil) }
+      }
     for (name, tensors) in flats {
       guard let tensors else { continue }
       guard tensors.count == zero.flatCount else {

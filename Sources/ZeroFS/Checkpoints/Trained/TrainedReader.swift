@@ -52,7 +52,8 @@ struct TrainedReader: Sendable {
         ranks.append(
           try TrainedRank(
             modelState: state.value, parameters: parameters(state.value, layers[tp], pp: pp),
-            dtype: run.layout.dtype, groups: try groups(state.value, own.first?.part, tp: tp, pp: pp, path: state.path),
+            dtype: run.layout.dtype,
+            groups: try groups(state.value, own.first?.part, tp: tp, pp: pp, path: state.path),
             parts: own))
       }
     }

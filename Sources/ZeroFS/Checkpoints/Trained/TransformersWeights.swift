@@ -10,7 +10,8 @@ enum TransformersWeights {
   ) throws(TrainedError) -> NamedWeights {
     guard let like else {
       throw TrainedError.option(
-        "--as hf", why: "the checkpoint doesn't say what model it is of: give --like a directory with its config.json")
+        "--as hf",
+        why: "the checkpoint doesn't say what model it is of: give --like a directory with its config.json")
     }
     let rank = checkpoint.ranks[0]
     let module = rank.modelState["module"]?.namedItems ?? []
@@ -26,7 +27,7 @@ enum TransformersWeights {
     var changes = [(like.dtypeName, JSON.string(dtype.torchName))]
     if let family = ModelFamily(modelType: like.configuration.modelType),
       let embedding = family.embeddings.first(where: { $0.role == .wordEmbeddings }),
-      let rows = rank.shape(of: embedding.name + ".weight")?.first
+      let rows = rank.shape(of: embedding.stored + ".weight")?.first
     {
       changes.append(("vocab_size", .int(rows)))
     }

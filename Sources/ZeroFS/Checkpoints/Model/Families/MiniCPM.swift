@@ -3,7 +3,8 @@ import HuggingFace
 extension ModelFamily {
   /// `modeling_minicpm.py` of openbmb's directories: Llama with three scalars, which are folded into weights.
   static let miniCPM = ModelFamily(
-    "minicpm", models: "MiniCPM-1B, MiniCPM-2B", keys: ConfigurationKeys([.headDim: [], .mlpBias: []], tieWordEmbeddings: true),
+    "minicpm", models: "MiniCPM-1B, MiniCPM-2B",
+    keys: ConfigurationKeys([.headDim: [], .mlpBias: []], tieWordEmbeddings: true),
     isRemoteCode: true, layer: decoderLayer(attentionBias: .attentionBias, outputBias: .attentionBias),
     refine: { c, architecture throws(Refusal) in
       if c.number("num_experts", 0) > 1 {
