@@ -42,7 +42,7 @@ struct ArgsCommand: ParsableCommand {
 
   func run() throws {
     try reporting {
-      let planner = try ModelSource(path: directory, sourceOptions).planner(options)
+      let planner = try ModelSource(path: directory, options, sourceOptions).planner()
       let line = try planner.commandLine(deepspeedConfigOut.map { ($0, microBatchSize) })
       if let path = deepspeedConfigOut {
         try output(line.deepSpeedConfiguration(microBatchSize: microBatchSize), to: path)

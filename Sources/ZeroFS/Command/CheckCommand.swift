@@ -33,7 +33,7 @@ struct CheckCommand: ParsableCommand {
 
   func run() throws {
     try reporting {
-      let planner = try ModelSource(path: directory, sourceOptions).planner(options)
+      let planner = try ModelSource(path: directory, options, sourceOptions).planner()
       let findings = try planner.findings()
       try output(json ? reportJSON(findings) : text(findings))
       if findings.contains(where: { strict || $0.kind != .choice }) {

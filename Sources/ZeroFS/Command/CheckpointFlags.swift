@@ -59,8 +59,12 @@ struct LayoutOptions: ParsableArguments {
     help: ArgumentHelp("Parameters in bf16, fp16 or fp32. (default: the model's own)", valueName: "dtype"))
   var dtype: CheckpointOptions.Precision?
 
-  @Flag(help: "The run has --no-pipeline-parallel: GPTModel instead of the pipeline engine.")
-  var noPipelineParallel = false
+  @Flag(
+    inversion: .prefixedNo,
+    help:
+      "Whether the run has the pipeline engine, or GPTModel without it. (default: it has, or as a checkpoint's run)"
+  )
+  var pipelineParallel: Bool?
 
   @Option(help: ArgumentHelp("As the run has it. (default: 128)", valueName: "n"))
   var makeVocabSizeDivisibleBy: Int?
@@ -148,6 +152,41 @@ struct RunOptions: ParsableArguments {
   var extensionUse: ExtensionUse?
 }
 
+/// What is asked of a checkpoint that a run saved.
+struct TrainedOptions: ParsableArguments {
+  @Option(
+    name: .customLong("as"),
+    help: ArgumentHelp(
+      "Serve a trained checkpoint as a Hugging Face directory: hf. (default: as a checkpoint)",
+      valueName: "view"))
+  var view: CheckpointOptions.View?
+
+  @Option(
+    help: ArgumentHelp(
+      "With --as hf: a directory with the model's config.json and tokenizer; weights aren't needed.",
+      valueName: "hf_dir"))
+  var like: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "With --as hf: the optimizer's fp32 masters, rounded once, the parameters as they are, or a state of the optimizer such "
+        + "as exp_avg. (default: masters)",
+      valueName: "weights"))
+  var weights: HuggingFaceExport.Weights?
+
+  @Flag(
+    help: "With --as hf: leave out trained parameters that the model's Hugging Face files have no place for.")
+  var drop = false
+
+  @Option(
+    help: ArgumentHelp("The directory of the step, instead of the one that `latest` names.", valueName: "tag")
+  )
+  var tag: String?
+
+  @Flag(help: "Keep weights and the optimizer's state; iteration, schedule and samples start at 0.")
+  var newStage = false
+}
+
 /// The command line's side of `CheckpointOptions`.
 struct CheckpointFlags: ParsableArguments {
   @OptionGroup(title: "Layout")
@@ -156,18 +195,25 @@ struct CheckpointFlags: ParsableArguments {
   @OptionGroup(title: "Run")
   var run: RunOptions
 
+  @OptionGroup(title: "Trained checkpoint")
+  var trained: TrainedOptions
+
   /// What the flags say; files that they name are read.
   ///
   /// - Throws: `RunError`, `LayoutError`, `MegatronFlavorError`.
   func options() throws -> CheckpointOptions {
     var options = CheckpointOptions()
+    (options.view, options.weights, options.tag) = (trained.view, trained.weights, trained.tag)
+    options.like = trained.like.map(absolutePath)
+    options.drop = trained.drop ? true : nil
+    options.newStage = trained.newStage ? true : nil
     options.flavor = try layout.resolvedFlavor()
     options.parameterOrder = try layout.parameterOrder.map {
       try NamedText(jsonOrFile: $0, option: "--parameter-order")
     }
     (options.tp, options.pp, options.dp, options.sp) = (layout.tp, layout.pp, layout.dp, layout.sp)
     (options.zeroStage, options.dtype) = (layout.zeroStage, layout.dtype)
-    options.noPipelineParallel = layout.noPipelineParallel ? true : nil
+    options.noPipelineParallel = layout.pipelineParallel.map { !$0 }
     options.makeVocabSizeDivisibleBy = layout.makeVocabSizeDivisibleBy
     options.vocabPadding = layout.vocabPadding
     options.tokens = try layout.tokenizer.map { try TokenizerFiles(directory: $0).tokens }
@@ -194,6 +240,8 @@ struct CheckpointFlags: ParsableArguments {
   }
 }
 
+extension CheckpointOptions.View: ExpressibleByArgument {}
+extension HuggingFaceExport.Weights: ExpressibleByArgument {}
 extension CheckpointOptions.Flavor: ExpressibleByArgument {}
 extension CheckpointOptions.Precision: ExpressibleByArgument {}
 extension CheckpointOptions.Moments: ExpressibleByArgument {}

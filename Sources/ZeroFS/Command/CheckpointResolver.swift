@@ -10,16 +10,18 @@ struct CheckpointResolver: Sendable {
   let planner: CheckpointPlanner
 
   var layouts: LayoutResolver {
-    LayoutResolver { [self] name in
+    LayoutResolver(listed: { [planner] in planner.siblings }) { [self] name in
+      if let step = planner.sibling(name) {
+        do { return .tree(canonicalName: name, try step()) } catch { return .pending(reason: "\(error)") }
+      }
       guard let words = LayoutName(name) else { return .unknown }
       do {
-        let checkpoint = try planner.checkpoint(named: words)
-        let ranks = checkpoint.layout.worldSize
-        guard ranks <= CheckpointResolver.maxRanks else {
-          throw LayoutError.ranks(ranks, allowed: CheckpointResolver.maxRanks)
+        let served = try planner.served(named: words)
+        guard served.ranks <= CheckpointResolver.maxRanks else {
+          throw LayoutError.ranks(served.ranks, allowed: CheckpointResolver.maxRanks)
         }
-        let tree = checkpoint.tree(modified: planner.directory.modified)
-        return .tree(canonicalName: checkpoint.layoutName.description, tree)
+        return .tree(
+          canonicalName: served.layoutName.description, served.tree(modified: planner.source.modified))
       } catch {
         return .refused(reason: "\(error)")
       }

@@ -43,8 +43,9 @@ struct EstimateCommand: ParsableCommand {
 
   func run() throws {
     try reporting {
-      let model = try ModelSource(path: directory, sourceOptions)
-      let estimate = try MemoryEstimate(model.directory, loading, nodes: nodes, gpusPerNode: gpusPerNode)
+      let model = try ModelSource(path: directory, CheckpointOptions(), sourceOptions)
+      let estimate = try MemoryEstimate(
+        try model.directory(for: "zerofs estimate"), loading, nodes: nodes, gpusPerNode: gpusPerNode)
       for stage in [2, 3] where zeroStage ?? stage == stage { print(estimate.text(stage: stage)) }
     }
   }

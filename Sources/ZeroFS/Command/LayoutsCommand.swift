@@ -72,9 +72,9 @@ struct LayoutsCommand: ParsableCommand {
 
   func run() throws {
     try reporting {
-      let model = try ModelSource(path: directory, sourceOptions)
+      let model = try ModelSource(path: directory, CheckpointOptions(), sourceOptions)
       let search = try LayoutSearch(
-        model.directory,
+        try model.directory(for: "zerofs layouts"),
         .init(
           gpus: gpus, gpusPerNode: gpusPerNode ?? gpus, memory: memory.bytes, dtype: dtype?.dtype,
           batch: .init(

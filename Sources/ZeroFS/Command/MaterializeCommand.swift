@@ -105,21 +105,23 @@ struct MaterializeCommand: ParsableCommand {
 
   func run() throws {
     try reporting {
-      let model = try ModelSource(path: directory, sourceOptions)
-      let planner = try model.planner(options)
-      let checkpoint = try planner.checkpoint()
-      warn(checkpoint.warnings)
-      let tree = checkpoint.writtenTree(modified: model.directory.modified)
+      let model = try ModelSource(path: directory, options, sourceOptions)
+      let planner = try model.planner()
+      let served = try planner.served()
+      warn(served.warnings)
+      let tree = served.writtenTree(modified: model.source.modified)
       let origin = Manifest.Origin(
-        zerofs: Zerofs.version, layout: checkpoint.layoutName.description, options: planner.recorded,
-        source: SourceReport(model.directory))
+        zerofs: Zerofs.version, layout: served.layoutName.description, options: planner.recorded,
+        source: model.source.report)
       let launched = try rank == nil ? LaunchedShare.find() : nil
       let display = ProgressDisplay(json: json)
       if let launched { try display.begin(launched, target: target) }
       if let compress {
         if let launched, launched.share.rank != 0 { return try leaveArchive(to: launched) }
         try write(
-          ArchiveWriter(model.directory, tree, to: target, origin: origin, level: compress.level), display)
+          ArchiveWriter(
+            try model.directory(for: "--compress"), tree, to: target, origin: origin, level: compress.level),
+          display)
       } else {
         let share = try launched?.share ?? Share(rank: rank ?? 0, world: world ?? 1)
         let writer = TreeWriter(tree, to: target, origin: origin, share: share, patterns: files)

@@ -13,33 +13,42 @@ struct SourceOptions: ParsableArguments {
   var followLinks = false
 }
 
-/// What a command's first argument names: a model directory, or an archive of one, which brings options along.
+/// What a command's first argument names: a model directory, an archive of one, which brings options along, or a checkpoint that
+/// a run saved.
 struct ModelSource {
-  let files: any ModelFiles
-  let directory: HuggingFaceDirectory
-  /// Options of the checkpoint that an archive was made for.
-  private let recorded: CheckpointOptions
+  let source: CheckpointSource
+  /// The files of a model; `nil` for a checkpoint.
+  let files: (any ModelFiles)?
+  /// Those of the command line; of an archive where there are none.
+  private let options: CheckpointOptions
 
-  init(path: String, _ options: SourceOptions) throws {
+  init(path: String, _ options: CheckpointOptions, _ sourceOptions: SourceOptions) throws {
     var status = stat()
     if stat(path, &status) == 0, status.isRegularFile {
       if let file = try? SourceFile(path: path), let given = GivenFile(file) {
         throw SourceError.notADirectory(path: path, given)
       }
       let archive = try ModelArchive(path: path)
-      (files, recorded) = (archive, archive.options)
+      (files, self.options) = (archive, options.over(archive.options))
+      source = .model(try HuggingFaceDirectory(archive))
+    } else if options.tag != nil || TrainedCheckpoint.isOne(path) {
+      (files, self.options) = (nil, options)
+      source = .trained(try TrainedCheckpoint(path, tag: options.tag, need: options.need))
     } else {
-      (files, recorded) = (try DiskDirectory(path, followsLinks: options.followLinks), CheckpointOptions())
+      let directory = try DiskDirectory(path, followsLinks: sourceOptions.followLinks)
+      (files, self.options) = (directory, options)
+      source = .model(try HuggingFaceDirectory(directory))
     }
-    directory = try HuggingFaceDirectory(files)
   }
 
-  /// Plans checkpoints with the options of the command line, and those of an archive where there are none.
-  func planner(_ flags: CheckpointFlags) throws -> CheckpointPlanner {
-    try planner(flags.options().over(recorded))
+  init(path: String, _ flags: CheckpointFlags, _ sourceOptions: SourceOptions) throws {
+    try self.init(path: path, flags.options(), sourceOptions)
   }
 
-  func planner(_ options: CheckpointOptions) throws -> CheckpointPlanner {
-    try CheckpointPlanner(directory, options)
-  }
+  func planner() throws -> CheckpointPlanner { try CheckpointPlanner(source, options) }
+
+  /// The model directory.
+  ///
+  /// - Throws: `TrainedError.option` for a checkpoint, of which `what` isn't served.
+  func directory(for what: String) throws -> HuggingFaceDirectory { try source.directory(for: what) }
 }

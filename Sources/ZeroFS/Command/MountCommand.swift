@@ -16,7 +16,9 @@ struct MountCommand: ParsableCommand {
       """)
 
   @Argument(
-    help: "The Hugging Face model directory, or an archive that `zerofs materialize --compress` made.")
+    help:
+      "The Hugging Face model directory, an archive that `zerofs materialize --compress` made, or a checkpoint that a run saved."
+  )
   var hfDir: String
 
   @Argument(help: "An empty directory.")
@@ -57,9 +59,9 @@ struct MountCommand: ParsableCommand {
         .map { String(Substring($0)) }
       let mountpoint = try Mountpoint(
         mountpoint, options: mountOptions, logger: LogDestination.standardError.logger())
-      let plan = try PlannedMount(ModelSource(path: source, sourceOptions).planner(options))
-      warn(plan.checkpoint.warnings)
-      if let warm { _ = try plan.checkpoint.warm(warm, plan.planner.directory) }
+      let plan = try PlannedMount(ModelSource(path: source, options, sourceOptions).planner())
+      warn(plan.served.warnings)
+      if let warm { try plan.warm(warm) }
       var mount = MountOptions(source: source, isForeground: foreground, logFile: logFile)
       mount.isCached = cached
       mount.options = mountOptions

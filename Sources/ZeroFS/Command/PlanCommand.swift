@@ -9,7 +9,9 @@ struct PlanCommand: ParsableCommand {
     abstract:
       "Show the checkpoint's files with their sizes, the bytes of each rank, and warnings. Mounts nothing.")
 
-  @Argument(help: ArgumentHelp("A Hugging Face model directory, or an archive of one.", valueName: "hf_dir"))
+  @Argument(
+    help: ArgumentHelp(
+      "A Hugging Face model directory, an archive of one, or a checkpoint.", valueName: "source"))
   var directory: String
 
   @OptionGroup
@@ -36,14 +38,17 @@ struct PlanCommand: ParsableCommand {
 
   func run() throws {
     try reporting {
-      let source = try ModelSource(path: directory, sourceOptions)
-      let checkpoint = try source.planner(options).checkpoint()
+      let source = try ModelSource(path: directory, options, sourceOptions)
+      let served = try source.planner().served()
       if reads {
+        guard let checkpoint = served as? Checkpoint else {
+          throw TrainedError.option("--reads", why: "a Hugging Face directory has no ranks")
+        }
         let report = ReadReport(
-          checkpoint, ranksPerNode: ranksPerNode, modified: source.directory.modified)
+          checkpoint, ranksPerNode: ranksPerNode, modified: source.source.modified)
         return try output(json ? report.json : report.text)
       }
-      let report = PlanReport(checkpoint, modified: source.directory.modified)
+      let report = planReport(served, modified: source.source.modified)
       if json {
         try output(report.json)
       } else {

@@ -5,52 +5,61 @@ import HuggingFace
 import Mount
 import Store
 
-/// A checkpoint with all that a mount of it serves.
+/// A checkpoint, or a Hugging Face directory, with all that a mount of it serves.
 struct PlannedMount {
   /// The daemon keeps about two kilobytes for each rank's files, before anybody looks at them.
   private static let maxRanks = 1 << 20
 
-  let checkpoint: Checkpoint
+  let served: any ServedTree
   let planner: CheckpointPlanner
 
-  /// - Throws: what `CheckpointPlanner.checkpoint()` throws; `MountError` for more ranks than a mount has room for.
+  /// - Throws: what `CheckpointPlanner.served()` throws; `MountError` for more ranks than a mount has room for.
   init(_ planner: CheckpointPlanner) throws {
     self.planner = planner
-    checkpoint = try planner.checkpoint()
-    let ranks = checkpoint.layout.worldSize
-    guard ranks <= PlannedMount.maxRanks else {
-      throw MountError.tooManyRanks(count: ranks, allowed: PlannedMount.maxRanks)
+    served = try planner.served()
+    guard served.ranks <= PlannedMount.maxRanks else {
+      throw MountError.tooManyRanks(count: served.ranks, allowed: PlannedMount.maxRanks)
     }
   }
 
   /// What the mount says of where it is from.
   private var origin: Manifest.Origin {
     Manifest.Origin(
-      zerofs: Zerofs.version, layout: checkpoint.layoutName.description, options: planner.recorded,
-      source: SourceReport(planner.directory))
+      zerofs: Zerofs.version, layout: served.layoutName.description, options: planner.recorded,
+      source: planner.source.report)
   }
 
   /// Of mounts that serve the same: sources and everything that decides what of them is served.
   var identity: String { origin.json }
 
+  /// Reads what `ranks` of the layout need into the page cache.
+  func warm(_ ranks: Ranks) throws {
+    guard let checkpoint = served as? Checkpoint else {
+      throw TrainedError.option("--warm", why: "a Hugging Face directory has no ranks")
+    }
+    _ = try checkpoint.warm(ranks, planner.source.directory(for: "--warm"))
+  }
+
   /// Returns as `FileTree.mount`: in the daemon, too, once it is unmounted.
   func mount(at mountpoint: Mountpoint, _ options: MountOptions) throws(MountError) {
-    let directory = planner.directory
+    let source = planner.source
     var mount = options
-    mount.sourceBytes = (directory.descriptions + directory.files).reduce(0) { $0 + $1.size }
+    mount.sourceBytes = source.bytes
+    // safetensors files are mapped, and mappings want the page cache.
+    mount.isCached = options.isCached || served is HuggingFaceExport
     mount.layouts = CheckpointResolver(planner: planner).layouts
     mount.reports =
-      checkpoint.companions + [
-        FileTree.Entry("plan.json") { [checkpoint] in
-          VirtualFile(PlanReport(checkpoint, modified: directory.modified).json + "\n")
+      served.companions + [
+        FileTree.Entry("plan.json") { [served] in
+          VirtualFile(planReport(served, modified: source.modified).json + "\n")
         },
         FileTree.Entry(Manifest.Origin.reportName, isVolatile: true) { [self] in
           VirtualFile(origin.json + "\n")
         },
-        FileTree.Entry("source.json", isVolatile: true) { VirtualFile(SourceReport(directory).json + "\n") },
+        FileTree.Entry("source.json", isVolatile: true) { VirtualFile(source.report.json + "\n") },
         FileTree.Entry("version") { VirtualFile("\(Zerofs.version)\n") },
       ]
-    try checkpoint.tree(modified: directory.modified).mount(at: mountpoint, mount)
+    try served.tree(modified: source.modified).mount(at: mountpoint, mount)
   }
 }
 

@@ -47,8 +47,8 @@ struct RunCommand: ParsableCommand {
         throw ExitCode(try start(command.filter { $0 != "--universal-checkpoint" }, at: save))
       }
       let source = absolutePath(directory)
-      let plan = try PlannedMount(ModelSource(path: source, sourceOptions).planner(options))
-      if try LaunchedShare.find()?.share.rank ?? 0 == 0 { warn(plan.checkpoint.warnings) }
+      let plan = try PlannedMount(ModelSource(path: source, options, sourceOptions).planner())
+      if try LaunchedShare.find()?.share.rank ?? 0 == 0 { warn(plan.served.warnings) }
       let mount = try SharedMount(key: plan.identity) { path in
         let mountpoint = try Mountpoint(path, logger: LogDestination.standardError.logger())
         try plan.mount(at: mountpoint, MountOptions(source: source))

@@ -16,7 +16,8 @@ struct VerifyCommand: ParsableCommand {
       zerofs wrote. A tree of which --files chose some files ends with status 14.
 
       A tree that zerofs did not write, such as one that Megatron-DeepSpeed saved at step 0, is compared with --against: the \
-      layout is what its `args` say, and which of its tensors agree with the model is what counts.
+      layout is what its `args` say, and which of its tensors agree with the model is what counts. Without --against a checkpoint \
+      is held against itself: checksums, replicated parameters, tied copies, masters and what is rounded from them.
       """)
 
   @Argument(help: ArgumentHelp("A checkpoint's directory, a mount, or an archive.", valueName: "target"))
@@ -57,7 +58,7 @@ struct VerifyCommand: ParsableCommand {
 
   private func verifyArchive() throws {
     let verifier = ArchiveVerifier(try ModelArchive(path: target))
-    let model = try against.map { try ModelSource(path: $0, sourceOptions).files }
+    let model = try against.flatMap { try ModelSource(path: $0, CheckpointOptions(), sourceOptions).files }
     let progress = ByteProgress(totalBytes: verifier.bytes)
     let findings = try ProgressDisplay(json: false).showing(progress) {
       try verifier.verify(against: model, jobs: workers, progress)
@@ -71,7 +72,25 @@ struct VerifyCommand: ParsableCommand {
       if against == nil { return try verify(manifest) }
       return try verifyModel(manifest.origin, isWritten: true)
     }
-    try verifyModel(Manifest.Origin.ofMount(target), isWritten: false)
+    let origin = try Manifest.Origin.ofMount(target)
+    if origin == nil && against == nil && TrainedCheckpoint.isOne(target) { return try verifyItself() }
+    try verifyModel(origin, isWritten: false)
+  }
+
+  /// A checkpoint that a run saved, which no model tells anything of.
+  private func verifyItself() throws {
+    let options = try options.options()
+    let checkpoint = try TrainedCheckpoint(target, tag: options.tag)
+    warn(checkpoint.warnings)
+    let verifier = TrainedVerifier(checkpoint)
+    let progress = ByteProgress(totalBytes: verifier.bytes)
+    let findings = try ProgressDisplay(json: false).showing(progress) {
+      try verifier.verify(jobs: workers, progress)
+    }
+    try report(findings)
+    try output(
+      "\(target): \(checkpoint.sources.count) files agree with their checksums, and \(verifier.comparisons) tensors with their copies"
+    )
   }
 
   private func verify(_ manifest: Manifest) throws {
@@ -98,9 +117,7 @@ struct VerifyCommand: ParsableCommand {
   private func verifyModel(_ origin: Manifest.Origin?, isWritten: Bool) throws {
     let verifier = TreeVerifier(target)
     guard let path = against ?? origin?.source.path else { throw VerificationError.noModel(path: target) }
-    let model = try ModelSource(path: path, sourceOptions)
-    let recorded = try origin?.options ?? TreeDescription(of: target, for: model.directory).options
-    let expected = try tree(model, recorded, isSaved: origin == nil)
+    let expected = try tree(path, origin)
     let progress = ByteProgress(totalBytes: expected.entries.reduce(0) { $0 + $1.file().dataBytes })
     let result = try ProgressDisplay(json: false).showing(progress) {
       try verifier.verify(expected, origin == nil ? .tensors : .bytes, jobs: workers, progress)
@@ -117,17 +134,25 @@ struct VerifyCommand: ParsableCommand {
 
   /// The tree that a manifest is of, if its model is where it was, and what it was.
   private func tree(_ origin: Manifest.Origin) throws -> FileTree? {
-    let model = try ModelSource(path: origin.source.path, sourceOptions)
-    return origin.source.isSame(as: SourceReport(model.directory)) ? try tree(model, origin.options) : nil
+    let model = try source(origin.source.path, origin.options)
+    return origin.source.isSame(as: model.source.report) ? try tree(model) : nil
   }
 
-  /// - Parameter isSaved: whether a run saved it, and not zerofs.
-  private func tree(_ model: ModelSource, _ recorded: CheckpointOptions, isSaved: Bool = false) throws
-    -> FileTree
-  {
-    let checkpoint = try model.planner(options.options().over(recorded)).checkpoint()
-    let modified = model.directory.modified
-    return isSaved ? checkpoint.tree(modified: modified) : checkpoint.writtenTree(modified: modified)
+  /// - Parameter origin: `nil` of a tree of another program, which describes itself, and has what a run saves.
+  private func tree(_ path: String, _ origin: Manifest.Origin?) throws -> FileTree {
+    if let origin { return try tree(try source(path, origin.options)) }
+    let model = try source(path, CheckpointOptions())
+    let described = try TreeDescription(of: target, for: model.directory(for: "--against")).options
+    let saved = try source(path, described)
+    return try saved.planner().served().tree(modified: saved.source.modified)
+  }
+
+  private func source(_ path: String, _ recorded: CheckpointOptions) throws -> ModelSource {
+    try ModelSource(path: path, options.options().over(recorded), sourceOptions)
+  }
+
+  private func tree(_ model: ModelSource) throws -> FileTree {
+    try model.planner().served().writtenTree(modified: model.source.modified)
   }
 
   /// - Throws: `VerificationError.differs` where there are any.

@@ -34,11 +34,12 @@ struct WarmCommand: ParsableCommand {
   func run() throws {
     try reporting {
       let origin = try Manifest.Origin.ofMount(source)
-      let model = try ModelSource(path: origin?.source.path ?? source, sourceOptions)
       let given = try options.options()
-      let planner = try origin.map { try model.planner(given.over($0.options)) } ?? model.planner(options)
+      let model = try ModelSource(
+        path: origin?.source.path ?? source, origin.map { given.over($0.options) } ?? given, sourceOptions)
+      let planner = try model.planner()
       let start = ContinuousClock.now
-      let warming = try planner.checkpoint().warm(ranks, model.directory)
+      let warming = try planner.checkpoint().warm(ranks, model.directory(for: "zerofs warm"))
       let seconds = Swift.max((ContinuousClock.now - start) / .seconds(1), 1e-3)
       try output(
         "\(source): \(warming.bytes.bytesText) of the model read, \(Int(Double(warming.bytes) / seconds).bytesText)/s"

@@ -10,7 +10,7 @@ extension HuggingFaceDirectory {
     return try names.map { name throws(SourceError) in try store.file(name) }
   }
 
-  private static func isCompanion(_ name: String) -> Bool {
+  package static func isCompanion(_ name: String) -> Bool {
     [".json", ".model", ".tiktoken", ".txt", ".jinja", ".py", ".md"].contains(where: name.hasSuffix)
       || name.hasPrefix("LICENSE")
   }

@@ -21,7 +21,7 @@ extension ModelFiles {
   package func checkLink(_ name: String) throws(SourceError) {}
 
   /// Opens a file that the model needs.
-  func file(_ name: String) throws(SourceError) -> any StoredFile {
+  package func file(_ name: String) throws(SourceError) -> any StoredFile {
     try checkLink(name)
     do { return try open(name) } catch { throw .unreadable(error) }
   }

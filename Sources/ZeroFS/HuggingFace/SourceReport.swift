@@ -30,6 +30,18 @@ package struct SourceReport: Codable, Sendable {
       + directory.files.map { SourceReport.file($0, directory.name(of: $0), isDescription: false) }
   }
 
+  /// Files of a checkpoint, by their paths below `path`: sizes and times, no hashes.
+  package init(path: String, _ files: [any StoredFile]) {
+    self.path = path
+    self.files = files.map { file in
+      var changed: String?
+      do { try file.verify() } catch { changed = "\(error)" }
+      return File(
+        name: file.path.dropping(prefix: path + "/") ?? file.path, size: file.size,
+        modified: SourceReport.timestamp(file.modified), sha256: nil, headerSHA256: nil, changed: changed)
+    }
+  }
+
   package var json: String { reportJSON(self) }
 
   /// Whether both describe the same model, wherever it is and whenever it was written.

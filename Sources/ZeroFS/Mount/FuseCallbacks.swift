@@ -63,6 +63,10 @@ private func lookUp(_ request: fuse_req_t?, _ parent: fuse_ino_t, _ name: Unsafe
     server.logger.warning("ENOENT for \(String(decoding: bytes, as: UTF8.self)): \(reason)")
   case .absent(nil):
     break
+  case .pending(let reason):
+    server.logger.info("ENOENT for \(String(decoding: bytes, as: UTF8.self)) for now: \(reason)")
+    // Not as inode 0, which the kernel would remember.
+    return fail(request, ENOENT)
   case .busy(let reason):
     server.logger.warning("EBUSY for \(String(decoding: bytes, as: UTF8.self)): \(reason)")
     return fail(request, EBUSY)

@@ -21,6 +21,7 @@ final class LayoutInodes: Sendable {
   enum Answer {
     case inode(Inode)
     case refused(reason: String)
+    case pending(reason: String)
     /// Another layout has the numbers, and is in use.
     case taken(by: String)
     case unknown
@@ -75,6 +76,7 @@ final class LayoutInodes: Sendable {
     switch resolver.resolve(name) {
     case .unknown: return .unknown
     case .refused(let reason): return .refused(reason: reason)
+    case .pending(let reason): return .pending(reason: reason)
     case .tree(let canonical, let found): (canonicalName, tree) = (canonical, found)
     }
     let prefix = prefix(canonicalName)
@@ -141,6 +143,9 @@ final class LayoutInodes: Sendable {
       }
     }.sorted { $0.serial < $1.serial }
   }
+
+  /// Names that are listed whether they are used or not.
+  var listed: [String] { resolver.listed() }
 
   /// How many trees are composed.
   var composed: Int { state.withLock { $0.tables.count } }

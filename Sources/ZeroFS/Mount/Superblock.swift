@@ -12,6 +12,8 @@ final class Superblock: Sendable {
     case absent(reason: String?)
     /// Can't be served for now, and why.
     case busy(reason: String)
+    /// Isn't there yet, and why.
+    case pending(reason: String)
   }
 
   let root: InodeTable
@@ -70,6 +72,7 @@ final class Superblock: Sendable {
     switch layouts?.lookup(text) {
     case .inode(let directory): return .inode(directory)
     case .refused(let reason): return .absent(reason: reason)
+    case .pending(let reason): return .pending(reason: reason)
     case .taken(let name):
       return .busy(reason: "its inode numbers are those of \(name), which is in use")
     case .unknown, nil: return .absent(reason: nil)
@@ -87,6 +90,10 @@ final class Superblock: Sendable {
   func forget(_ number: UInt64, _ count: UInt64) {
     if InodeNumber.prefix(of: number) > InodeNumber.control { layouts?.forget(number, count) }
   }
+
+  private static let maxHeld = 1 << 40
+  /// Of a directory that nobody has looked up (libfuse `lib/fuse.c`: FUSE_UNKNOWN_INO).
+  private static let unknownNumber: UInt64 = 0xFFFF_FFFF
 
   /// An entry of a directory, and the offset behind it.
   struct ListedEntry {
@@ -111,8 +118,16 @@ final class Superblock: Sendable {
         ListedEntry(name: name, number: number, isDirectory: inode.isDirectory, end: index + 1))
     }
     if directory.number == InodeTable.rootNumber, entries.count < limit, let layouts {
-      entries += layouts.held(after: max(0, offset - own)).map {
+      let listed = layouts.listed
+      entries += layouts.held(after: max(0, offset - own)).filter { !listed.contains($0.name) }.map {
         ListedEntry(name: $0.name, number: $0.number, isDirectory: true, end: own + $0.serial)
+      }
+      // Behind all serial numbers, so that an offset tells the two lists apart.
+      let listedStart = own + Superblock.maxHeld
+      for (index, name) in listed.enumerated() where listedStart + index >= offset {
+        entries.append(
+          ListedEntry(
+            name: name, number: Superblock.unknownNumber, isDirectory: true, end: listedStart + index + 1))
       }
     }
     return entries

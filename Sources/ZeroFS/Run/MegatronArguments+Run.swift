@@ -9,6 +9,10 @@ package struct MegatronRun: Equatable, Sendable {
   /// Rows of the embedding, all tensor-parallel ranks together.
   package var paddedVocabSize: Int
   package var iteration: Int
+  /// What the run has trained on before.
+  package var consumedTrainSamples = 0
+  package var consumedValidSamples = 0
+  package var consumedTrainTokens = 0
 
   package init(rank: Int, worldSize: Int, localRank: Int, paddedVocabSize: Int, iteration: Int = 0) {
     self.rank = rank
@@ -41,7 +45,7 @@ extension MegatronArguments {
     args.set("world_size", .int(run.worldSize))
     args.set("local_rank", .int(run.localRank))
     try args.completeParallelism(run)
-    try args.completeBatchAndTypes()
+    try args.completeBatchAndTypes(run)
     try args.completeModel()
     try args.completeSchedule()
     args.set("padded_vocab_size", .int(run.paddedVocabSize))
@@ -84,7 +88,7 @@ extension MegatronArguments {
     }
   }
 
-  private mutating func completeBatchAndTypes() throws(MegatronArgumentError) {
+  private mutating func completeBatchAndTypes(_ run: MegatronRun) throws(MegatronArgumentError) {
     // pretrain_gpt.py's args_defaults
     setDefault("tokenizer_type", .string("GPT2BPETokenizer"))
     if let micro = int("micro_batch_size"), let dp = int("data_parallel_size") {
@@ -95,9 +99,9 @@ extension MegatronArguments {
     if isTrue("bf16") { set("accumulate_allreduce_grads_in_fp32", .bool(true)) }
     if string("DDP_impl") != "local" { set("use_contiguous_buffers_in_local_ddp", .bool(false)) }
     setDefault("dataloader_type", .string("single"))
-    for name in ["consumed_train_samples", "consumed_valid_samples", "consumed_train_tokens"] {
-      set(name, .int(0))
-    }
+    set("consumed_train_samples", .int(run.consumedTrainSamples))
+    set("consumed_valid_samples", .int(run.consumedValidSamples))
+    set("consumed_train_tokens", .int(run.consumedTrainTokens))
     set("variable_seq_lengths", .bool(false))
     if !isTrue("add_bias_linear") { set("bias_gelu_fusion", .bool(false)) }
     set("curriculum_learning_legacy", .bool(false))

@@ -15,6 +15,8 @@ import Testing
     (options.seed, options.device, options.optimizer, options.fusedAdam) = (1, .xpu, "adamw", true)
     (options.moments, options.masters, options.gradAccumDtype) = (.zeros, .source, .fp32)
     (options.subGroupSize, options.tokens, options.extensionUse) = (10, 50000, .unguarded)
+    (options.view, options.like, options.weights, options.drop) = (.hf, "dir", .parameters, true)
+    (options.tag, options.newStage) = ("global_step5", true)
     return options
   }
 

@@ -9,11 +9,9 @@ import Torch
 package struct Checkpoint: Sendable {
   /// What a checkpoint holds beside the model, and how.
   package struct Settings: Sendable {
-    /// The iteration that it claims to be of.
-    package var iteration = 0
+    /// How far the run has come.
+    var training = TrainingState.start()
     package var deepSpeedConfiguration = DeepSpeedConfiguration()
-    /// Adam's moments as zeros, instead of none.
-    package var hasZeroMoments = false
     /// A universal checkpoint beside the regular one.
     package var isUniversal = false
     /// The version of DeepSpeed that the run has.
@@ -29,12 +27,13 @@ package struct Checkpoint: Sendable {
   ///
   /// - Throws: `LayoutError` for a negative iteration, `RunError` for an optimizer that isn't served.
   package init(_ model: MegatronModel, run: RunArguments, _ settings: Settings = Settings()) throws {
-    guard settings.iteration >= 0 else { throw LayoutError.iteration(settings.iteration) }
+    let training = settings.training
+    guard training.iteration >= 0 else { throw LayoutError.iteration(training.iteration) }
     client = MegatronClient(
-      state: MegatronState(model: model, run: run, iteration: settings.iteration),
+      state: MegatronState(model: model, run: run, training: training),
       settings: try OptimizerSettings(
         run, layout: model.layout, configuration: settings.deepSpeedConfiguration,
-        moments: settings.hasZeroMoments ? .zeros : .none, version: settings.deepSpeedVersion),
+        training: training, version: settings.deepSpeedVersion),
       isUniversal: settings.isUniversal)
   }
 
@@ -48,12 +47,13 @@ package struct Checkpoint: Sendable {
   )
     throws
   {
-    guard settings.iteration >= 0 else { throw LayoutError.iteration(settings.iteration) }
+    let iteration = settings.training.iteration
+    guard iteration >= 0 else { throw LayoutError.iteration(iteration) }
     let configuration = settings.deepSpeedConfiguration
     let clipGrad = configuration.gradientClipping(auto: trainer?.maxGradNorm)
     let trainer = try trainer.map { arguments in
-      guard settings.iteration == 0 else {
-        throw LayoutError.notInFlavor(option: "--iteration \(settings.iteration)", flavor: "trainer")
+      guard iteration == 0 else {
+        throw LayoutError.notInFlavor(option: "--iteration \(iteration)", flavor: "trainer")
       }
       guard model.order.withoutWeightDecay != nil else {
         throw ModelError.parameterOrder(
@@ -62,10 +62,10 @@ package struct Checkpoint: Sendable {
       return try Trainer(arguments, configuration)
     }
     client = TransformersClient(
-      model: model, trainer: trainer, step: settings.iteration,
+      model: model, trainer: trainer, step: settings.training.globalSteps,
       settings: OptimizerSettings(
         trainer?.adam ?? .init(), clipGrad: clipGrad, layout: model.layout,
-        configuration: configuration, moments: settings.hasZeroMoments ? .zeros : .none,
+        configuration: configuration, training: settings.training,
         version: settings.deepSpeedVersion))
   }
 

@@ -12,8 +12,10 @@ package struct CheckpointNames: Sendable {
 
   /// The file that names the newest tag.
   static let latest = "latest"
+  /// In front of the step in the name of a directory of files.
+  static let tagPrefix = "global_step"
   /// The directory of the files: `global_step0`.
-  var tag: String { "global_step\(step)" }
+  var tag: String { "\(Self.tagPrefix)\(step)" }
 
   /// A file of the tag's directory, relative to the checkpoint.
   func path(_ name: String) -> String { "\(tag)/\(name).pt" }
@@ -30,8 +32,15 @@ package struct CheckpointNames: Sendable {
   var partitionedRanks: Range<Int> { 0..<(isPartitioned ? layout.zeroRanks : 0) }
 
   func modelState(tp: Int, pp: Int, dp: Int) -> String {
+    Self.modelState(
+      layout.modelParallelRank(tp: tp, pp: pp), zeroRank: layout.zeroStage == 3 ? dp : nil)
+  }
+
+  /// - Parameter zeroRank: of a file for each data-parallel rank.
+  static func modelState(_ modelParallelRank: Int, zeroRank: Int?) -> String {
     // Never with the bf16_ of the optimizer's files.
-    (layout.zeroStage == 3 ? "zero_pp_rank_\(dp)_" : "") + "mp_rank_\(rank(tp, pp))_model_states"
+    (zeroRank.map { "zero_pp_rank_\($0)_" } ?? "")
+      + "mp_rank_\(String(modelParallelRank, digits: 2))_model_states"
   }
 
   func optimizerState(tp: Int, pp: Int, dp: Int) -> String {

@@ -119,10 +119,10 @@ package struct DeepSpeedConfiguration: Sendable {
   func value(_ layout: ParallelLayout) -> PickleValue {
     var copy = self
     copy.set("zero_optimization", "stage", .int(layout.zeroStage))
-    switch layout.dtype {
-    case .bfloat16: copy.set("bf16", "enabled", .bool(true))
-    case .float16: copy.set("fp16", "enabled", .bool(true))
-    default: break
+    for (section, dtype) in [("bf16", DType.bfloat16), ("fp16", .float16)] {
+      if layout.dtype == dtype || self[section] != nil {
+        copy.set(section, "enabled", .bool(layout.dtype == dtype))
+      }
     }
     return JSON.object(copy.members).pickle
   }

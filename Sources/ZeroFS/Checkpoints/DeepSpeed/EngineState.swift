@@ -9,8 +9,6 @@ struct EngineState: Sendable {
   /// The optimizer's groups on this model-parallel rank.
   let groups: [ParameterGroup]
   let dp: Int
-  /// `global_steps`.
-  let step: Int
   /// `engine.module_state_dict()`.
   let module: PickleValue
   /// Persistent buffers of the module.
@@ -45,9 +43,9 @@ struct EngineState: Sendable {
       ("random_ltd", .none),
     ]
       + (version.listsSparseModules ? [("sparse_tensor_module_names", .set([]))] : []) + [
-        ("skipped_steps", .int(0)),
-        ("global_steps", .int(step)),
-        ("global_samples", .int(0)),
+        ("skipped_steps", .int(settings.training.skippedSteps)),
+        ("global_steps", .int(settings.training.globalSteps)),
+        ("global_samples", .int(settings.training.globalSamples)),
         ("dp_world_size", .int(layout.zeroRanks)),
         ("mp_world_size", .int(layout.modelParallelSize)),
       ]

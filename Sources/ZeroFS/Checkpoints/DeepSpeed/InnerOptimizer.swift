@@ -12,6 +12,8 @@ package enum InnerOptimizer: Sendable, Equatable {
   case fusedAdam
   /// `deepspeed.ops.adam.DeepSpeedCPUAdam`.
   case cpuAdam
+  /// One whose groups and states are as a run has left them.
+  case other(countsInTensors: Bool)
 
   /// - Throws: `RunError.optimizer` for those whose state has other members.
   init(_ run: RunArguments) throws(RunError) {
@@ -55,25 +57,26 @@ package enum InnerOptimizer: Sendable, Equatable {
           ("weight_decay", decay),
         ]
           // Set by its first step: FP16_Optimizer makes one when it starts, and so did a run that has moments.
-          + (settings.wrapper == .fp16Fused || settings.moments == .zeros ? [("step", .int(0))] : [])
+          + (settings.wrapper == .fp16Fused || settings.training.hasMoments
+            ? [("step", .int(settings.training.step ?? 0))] : [])
       case .cpuAdam:
         [
           ("betas", betas), ("eps", .float(settings.adam.eps)), ("weight_decay", decay),
           ("bias_correction", .bool(true)), ("amsgrad", .bool(false)),
         ]
+      case .other: [("weight_decay", decay)]
       }
     let base = settings.adam.baseLearningRate.map { [("initial_lr", PickleValue.float($0))] } ?? []
-    return .dict(head + middle + base + [("params", .ints(parameters))])
+    let fresh = PickleValue.dict(head + middle + base + [("params", .ints(parameters))])
+    return settings.training.group(group, like: fresh)
   }
 
-  /// The moments of a parameter that was never updated; each tensor with a storage of its own, because the optimizer updates
-  /// them in place.
-  func zeroMoments(_ shape: [Int]) -> PickleValue {
-    .dict([
-      "step": self == .fusedAdam || self == .cpuAdam
-        ? .int(0) : .tensor(.zeros([], .float32), requiresGrad: false),
-      "exp_avg": .tensor(.zeros(shape, .float32), requiresGrad: false),
-      "exp_avg_sq": .tensor(.zeros(shape, .float32), requiresGrad: false),
-    ])
+  /// A count of updates in the state of a tensor.
+  func step(_ count: Int) -> PickleValue {
+    switch self {
+    case .fusedAdam, .cpuAdam, .other(countsInTensors: false): .int(count)
+    case .adam, .adamW, .other(countsInTensors: true):
+      .tensor(.filled(Float(count), shape: [], dtype: .float32), requiresGrad: false)
+    }
   }
 }

@@ -16,6 +16,22 @@ extension JSON {
     }
   }
 
+  /// What Python's `json.dumps` makes of a value; null for what JSON can't hold.
+  init(_ value: PickleValue) {
+    switch value {
+    case .bool(let value): self = .bool(value)
+    case .int(let value): self = .int(value)
+    case .float(let value): self = .double(value)
+    case .string(let value): self = .string(value)
+    case .list(let values), .tuple(let values): self = .array(values.map { JSON($0) })
+    case .dict, .orderedDict:
+      var members = Members()
+      for (name, value) in value.namedItems ?? [] { members.set(name, JSON(value)) }
+      self = .object(members)
+    default: self = .null
+    }
+  }
+
   /// What HF Trainer fills in.
   var isAuto: Bool { string == "auto" }
 }

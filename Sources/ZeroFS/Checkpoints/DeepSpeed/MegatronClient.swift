@@ -11,7 +11,7 @@ struct MegatronClient: CheckpointClient {
   var model: MegatronModel { state.model }
   var run: RunArguments { state.run }
   var layout: ParallelLayout { model.layout }
-  var step: Int { state.iteration }
+  var step: Int { state.training.globalSteps }
   var layoutName: LayoutName {
     var options = CheckpointOptions(layout, iteration: step)
     options.makeVocabSizeDivisibleBy = model.vocabulary.divisor
@@ -65,13 +65,16 @@ struct MegatronClient: CheckpointClient {
 
   private var learningRateFile: FileTree.Entry {
     FileTree.Entry("lr_state_dict.yaml") { [state] in
-      VirtualFile("iteration: \(state.iteration)\nlr: \(state.run.double("lr").map { "\($0)" } ?? "null")\n")
+      VirtualFile(
+        "iteration: \(state.training.iteration)\nlr: \(state.run.double("lr").map { "\($0)" } ?? "null")\n")
     }
   }
 
   func ownFiles(tag: String) -> [FileTree.Entry] {
     [
-      FileTree.Entry("latest_checkpointed_iteration.txt") { [state] in VirtualFile("\(state.iteration)") }
+      FileTree.Entry("latest_checkpointed_iteration.txt") { [state] in
+        VirtualFile("\(state.training.iteration)")
+      }
     ]
       + (model.flavor.hasLearningRateFile ? [learningRateFile] : [])
       + (isUniversal

@@ -21,7 +21,7 @@ struct ModelState: Sendable {
     let engine = EngineState(
       layout: layout, settings: settings,
       groups: ParameterGroup.megatron(parameters, zeroStage: layout.zeroStage), dp: dp,
-      step: state.iteration, module: isPipeline ? .none : module(),
+      module: isPipeline ? .none : module(),
       bufferNames: hasRotaryFrequencies ? ["language_model.rotary_pos_emb.inv_freq"] : [],
       sharedParameters: [],
       learningRateScheduler: state.learningRateScheduler)
@@ -34,8 +34,8 @@ struct ModelState: Sendable {
         ),
         ("args", state.arguments(tp: tp, pp: pp, dp: dp, deepSpeedConfiguration: configuration)),
         ("checkpoint_version", .float(3)),
-        ("iteration", .int(state.iteration)),
-        ("tokens", .int(0)),
+        ("iteration", .int(state.training.iteration)),
+        ("tokens", .int(state.training.tokens)),
         ("rng_state", state.randomState(tp: tp, pp: pp, dp: dp, parameters: parameters)),
       ])
   }

@@ -2,14 +2,6 @@ import Run
 
 /// What decides the values and the shape of the optimizer's state, beside the parameters.
 struct OptimizerSettings: Sendable {
-  /// What the state holds of Adam's moments.
-  enum Moments: String, Sendable, CaseIterable {
-    /// Nothing, as DeepSpeed saves it before the first step.
-    case none
-    /// Zeros at step 0, from which training goes the same way.
-    case zeros
-  }
-
   /// The hyperparameters of Adam and its like when the run starts. Defaults are those of `torch.optim.AdamW`.
   struct Adam: Sendable {
     var inner = InnerOptimizer.adamW
@@ -26,19 +18,25 @@ struct OptimizerSettings: Sendable {
 
   let adam: Adam
   let wrapper: OptimizerWrapper
-  let moments: Moments
+  let training: TrainingState
   let clipGrad: Double
   let configuration: DeepSpeedConfiguration
   let deepSpeedVersion: DeepSpeedVersion
 
   /// Of a run of MDS, with its defaults.
   init(
-    _ run: RunArguments, layout: ParallelLayout, configuration: DeepSpeedConfiguration, moments: Moments,
-    version: DeepSpeedVersion
+    _ run: RunArguments, layout: ParallelLayout, configuration: DeepSpeedConfiguration,
+    training: TrainingState, version: DeepSpeedVersion
   ) throws(RunError) {
     let warmup = run.schedule?["lr_warmup_steps"]?.asDouble ?? 0
+    let inner: InnerOptimizer
+    do { inner = try InnerOptimizer(run) } catch {
+      // What a run has left of any optimizer goes on as it is.
+      guard training.hasMoments else { throw error }
+      inner = .other(countsInTensors: training.countsStepsInTensors)
+    }
     let adam = Adam(
-      inner: try InnerOptimizer(run),
+      inner: inner,
       learningRate: warmup > 0 ? 0 : run.schedule?["max_lr"]?.asDouble ?? 0,
       weightDecay: run.double("start_weight_decay") ?? run.double("weight_decay") ?? 0.01,
       betas: (run.double("adam_beta1") ?? 0.9, run.double("adam_beta2") ?? 0.999),
@@ -46,19 +44,19 @@ struct OptimizerSettings: Sendable {
     // Up to 0.19.2 MDS's --clip-grad doesn't reach DeepSpeed's own setting.
     let clipGrad = version.gradientClippingDefault == 0 ? 0 : run.double("clip_grad")
     self.init(
-      adam, clipGrad: clipGrad, layout: layout, configuration: configuration, moments: moments,
+      adam, clipGrad: clipGrad, layout: layout, configuration: configuration, training: training,
       version: version)
   }
 
   /// - Parameter clipGrad: `nil` for DeepSpeed's default.
   init(
     _ adam: Adam, clipGrad: Double?, layout: ParallelLayout, configuration: DeepSpeedConfiguration,
-    moments: Moments, version: DeepSpeedVersion
+    training: TrainingState, version: DeepSpeedVersion
   ) {
     self.adam = adam
     wrapper = OptimizerWrapper(
       layout, inner: adam.inner, accumulatesInFloat32: configuration.accumulatesInFloat32, version: version)
-    self.moments = moments
+    self.training = training
     self.clipGrad = clipGrad ?? version.gradientClippingDefault
     self.configuration = configuration
     deepSpeedVersion = version

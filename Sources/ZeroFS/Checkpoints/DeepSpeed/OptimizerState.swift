@@ -1,7 +1,7 @@
 import Bytes
 import Torch
 
-/// The state of the wrapped optimizer before the first step: fp32 masters, and moments where asked for.
+/// The state of the wrapped optimizer: fp32 masters, and what of `TrainingState` is the inner optimizer's.
 struct OptimizerState: Sendable {
   let layout: ParallelLayout
   let settings: OptimizerSettings
@@ -19,7 +19,16 @@ struct OptimizerState: Sendable {
   }
 
   private var flats: Range<Int> { 0..<zero.flatCount }
-  private var flatShapes: [[[Int]]] { flats.map { [[zero.count(of: $0)]] } }
+  /// One of the tensors that the inner optimizer updates, of what of each parameter: masters, or a state.
+  private typealias Updated = (_ values: [TensorExpression]) -> TensorExpression
+
+  private func flatTensors(dp: Int) -> [[Updated]] {
+    flats.map { flat in [{ [zero] in zero.flat(flat, rank: dp, of: $0) }] }
+  }
+  /// The parameters themselves.
+  private var parameterTensors: [[Updated]] {
+    groupRanges.map { group in group.map { index in { $0[index] } } }
+  }
   /// The numbers of each group's parameters.
   private var groupRanges: [Range<Int>] {
     var end = 0
@@ -37,7 +46,7 @@ struct OptimizerState: Sendable {
     case .bf16: bf16(dp: dp)
     case .fp16Unfused: fp16Unfused()
     case .fp16Fused: fp16Fused()
-    case .none: inner(groups.map { $0.parameters.map(\.tensor.shape) })
+    case .none: inner(parameterTensors)
     }
   }
 
@@ -52,7 +61,7 @@ struct OptimizerState: Sendable {
         ("dynamic_loss_scale", .bool(layout.dtype == .float16)),
         ("overflow", .bool(false)),
         ("clip_grad", .float(settings.clipGrad)),
-        ("base_optimizer_state", inner(flatShapes)),
+        ("base_optimizer_state", inner(flatTensors(dp: dp))),
         // `_get_groups_without_padding`
         (
           "single_partition_of_fp32_groups",
@@ -74,8 +83,10 @@ struct OptimizerState: Sendable {
   /// DeepSpeed `runtime/zero/stage3.py`: `DeepSpeedZeroOptimizer_Stage3._rigid_state_dict`.
   private func stage3(dp: Int) -> PickleValue {
     // Sub-groups by optimizer group.
-    let shapes = groupRanges.map { group in
-      flats.filter { group.contains(zero.parameters(of: $0).lowerBound) }.map { [zero.count(of: $0)] }
+    let updated = groupRanges.map { group in
+      flats.filter { group.contains(zero.parameters(of: $0).lowerBound) }.map { flat -> Updated in
+        { [zero] in zero.flat(flat, rank: dp, of: $0) }
+      }
     }
     return .dict([
       "zero_stage": zeroStage,
@@ -83,7 +94,7 @@ struct OptimizerState: Sendable {
       "dynamic_loss_scale": .bool(layout.dtype == .float16),
       "overflow": .bool(false),
       "partition_count": .int(layout.zeroRanks),
-      "optimizer_state_dict": inner(shapes),
+      "optimizer_state_dict": inner(updated),
       "fp32_flat_groups": .list(
         flats.map { .tensor(zero.flat($0, rank: dp, of: masters), requiresGrad: true) }),
     ])
@@ -93,7 +104,7 @@ struct OptimizerState: Sendable {
   private func bf16(dp: Int) -> PickleValue {
     .dict([
       "clip_grad": .float(settings.clipGrad),
-      "base_optimizer_state": inner(flatShapes),
+      "base_optimizer_state": inner(flatTensors(dp: dp)),
       "single_partition_of_fp32_groups": .list(
         flats.map { .tensor(zero.flat($0, rank: dp, of: masters), requiresGrad: true) }),
       "group_paddings": .ints(flats.map { zero.padding(of: $0, rank: dp) }),
@@ -110,7 +121,7 @@ struct OptimizerState: Sendable {
   private func fp16Unfused() -> PickleValue {
     .dict(
       lossScale + [
-        ("optimizer_state_dict", inner(groups.map { $0.parameters.map(\.tensor.shape) })),
+        ("optimizer_state_dict", inner(parameterTensors)),
         (
           "fp32_groups",
           .list(groups.map { .list($0.parameters.map { .tensor($0.master, requiresGrad: true) }) })
@@ -120,28 +131,48 @@ struct OptimizerState: Sendable {
 
   /// DeepSpeed `runtime/fp16/fused_optimizer.py`: `FP16_Optimizer.state_dict`.
   private func fp16Fused() -> PickleValue {
-    let flat = groups.map { TensorExpression.concatenating($0.parameters.map { $0.master.flattened() }) }
+    let updated = groupRanges.map { group -> [Updated] in
+      [{ values in .concatenating(values[group].map { $0.flattened() }) }]
+    }
     return .dict(
       lossScale + [
-        ("optimizer_state_dict", inner(flat.map { [$0.shape] })),
-        ("fp32_groups_flat", .list(flat.map { .tensor($0, requiresGrad: true) })),
+        ("optimizer_state_dict", inner(updated)),
+        ("fp32_groups_flat", .list(updated.map { .tensor($0[0](masters), requiresGrad: true) })),
         ("clip_grad", .float(settings.clipGrad)),
       ])
   }
 
-  /// `state_dict()` of the inner optimizer, whose groups hold tensors of these shapes; they are numbered through all groups.
-  private func inner(_ shapes: [[[Int]]]) -> PickleValue {
+  /// `state_dict()` of the inner optimizer, whose groups hold these tensors; they are numbered through all groups.
+  private func inner(_ updated: [[Updated]]) -> PickleValue {
     var first = 0
     var entries: [PickleValue] = []
-    for (group, shapes) in zip(groups, shapes) {
-      entries.append(settings.adam.inner.group(group, settings, parameters: first..<(first + shapes.count)))
-      first += shapes.count
+    for (group, tensors) in zip(groups, updated) {
+      entries.append(settings.adam.inner.group(group, settings, parameters: first..<(first + tensors.count)))
+      first += tensors.count
     }
+    let members = settings.training.members
+    let values = Dictionary(
+      uniqueKeysWithValues: settings.training.elementwise.map { name in
+        (name, parameters.map { $0.state(name) })
+      })
     let state: [(key: PickleValue, value: PickleValue)] =
-      settings.moments == .none
+      members.isEmpty
       ? []
-      : shapes.joined().enumerated().map { (.int($0.offset), settings.adam.inner.zeroMoments($0.element)) }
+      : updated.joined().enumerated().map { index, tensor in
+        // Each tensor with a storage of its own, because the optimizer updates them in place.
+        (.int(index), .dict(members.map { ($0.name, value($0, tensor, values[$0.name] ?? [])) }))
+      }
     return .dict(["state": .dict(items: state), "param_groups": .list(entries)])
+  }
+
+  private func value(_ member: TrainingState.Member, _ tensor: Updated, _ values: [TensorExpression])
+    -> PickleValue
+  {
+    switch member.kind {
+    case .elementwise: .tensor(tensor(values), requiresGrad: false)
+    case .step(let count): settings.adam.inner.step(count)
+    case .constant(let value): value
+    }
   }
 
   private var zeroStage: PickleValue {
@@ -158,7 +189,7 @@ struct OptimizerState: Sendable {
     }
     return .object(
       module, "DynamicLossScaler",
-      [
+      trained([
         ("cur_scale", .int(1 << settings.configuration.initialScalePower)),
         ("dynamic", .bool(true)),
         ("cur_iter", .int(0)),
@@ -171,7 +202,12 @@ struct OptimizerState: Sendable {
         ("consecutive_hysteresis", .bool(false)),
         ("raise_error_at_min_scale", .bool(true)),
         ("dtype", .dtype(.float16)),
-      ])
+      ]))
+  }
+
+  /// Members of a loss scale as the run has left them.
+  private func trained(_ members: [(String, PickleValue)]) -> [(String, PickleValue)] {
+    members.map { name, value in (name, settings.training.lossScale?[name] ?? value) }
   }
 
   /// The same as members of the optimizers of stage 0.
@@ -179,14 +215,14 @@ struct OptimizerState: Sendable {
     guard layout.dtype == .float16 else {
       return [("dynamic_loss_scale", .bool(false)), ("cur_scale", .float(1)), ("cur_iter", .int(0))]
     }
-    return [
+    return trained([
       ("dynamic_loss_scale", .bool(true)),
       ("cur_scale", .int(1 << settings.configuration.initialScalePower)),
       ("cur_iter", .int(0)),
       ("last_overflow_iter", .int(-1)),
       ("scale_factor", .float(2)),
       ("scale_window", .int(settings.configuration.lossScaleWindow)),
-    ]
+    ])
   }
 
   /// `deepspeed.utils.tensor_fragment.fragment_address(numel, start)` of each parameter that this rank holds a part of.

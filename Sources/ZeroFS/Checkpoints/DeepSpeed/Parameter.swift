@@ -10,10 +10,21 @@ package struct Parameter: Sendable {
   package let tensor: TensorExpression
   /// The fp32 weight that the optimizer updates, of the same shape.
   package let master: TensorExpression
+  /// The optimizer's elementwise states that there are, of the same shape.
+  private let states: [(name: String, tensor: TensorExpression)]
+
+  /// One of the optimizer's states; zeros, as before the first step, where there is none.
+  func state(_ name: String) -> TensorExpression {
+    states.first { $0.name == name }?.tensor ?? .zeros(tensor.shape, .float32)
+  }
 
   /// Biases and everything 1-D: what runs exempt from weight decay (MDS `megatron/optimizer/__init__.py`: `get_param_groups`;
   /// transformers `Trainer.get_decay_parameter_names`).
-  var isWithoutWeightDecay: Bool { name.hasSuffix(".bias") || tensor.shape.count == 1 }
+  var isWithoutWeightDecay: Bool { Self.isWithoutWeightDecay(name, shape: tensor.shape) }
+
+  static func isWithoutWeightDecay(_ name: String, shape: [Int]) -> Bool {
+    name.hasSuffix(".bias") || shape.count == 1
+  }
 
   /// Where the optimizer's fp32 weights come from.
   package enum Masters: String, Codable, Sendable, CaseIterable {
@@ -23,14 +34,17 @@ package struct Parameter: Sendable {
     case source
   }
 
-  init(name: String, tensor: TensorExpression, master: TensorExpression) {
-    (self.name, self.tensor, self.master) = (name, tensor, master)
+  init(
+    name: String, tensor: TensorExpression, master: TensorExpression,
+    states: [(name: String, tensor: TensorExpression)] = []
+  ) {
+    (self.name, self.tensor, self.master, self.states) = (name, tensor, master, states)
   }
 
   /// - Parameter source: in the dtype of the Hugging Face file.
   init(name: String, source: TensorExpression, dtype: DType, masters: Masters) {
     tensor = source.cast(to: dtype)
     master = (masters == .source ? source : tensor).cast(to: .float32)
-    self.name = name
+    (self.name, states) = (name, [])
   }
 }

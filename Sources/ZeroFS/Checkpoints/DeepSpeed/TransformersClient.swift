@@ -61,7 +61,7 @@ struct TransformersClient: CheckpointClient {
     let tied = model.order.stateDict.compactMap { name in model.order.tied[name].map { (name, $0) } }
     return .dict(
       EngineState(
-        layout: layout, settings: settings, groups: groups(tp: tp, pp: pp), dp: dp, step: step,
+        layout: layout, settings: settings, groups: groups(tp: tp, pp: pp), dp: dp,
         module: .orderedDict(module), bufferNames: buffers, sharedParameters: tied,
         learningRateScheduler: trainer?.engineSchedule ?? .none
       ).members)

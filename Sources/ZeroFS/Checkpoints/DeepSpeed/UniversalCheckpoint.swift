@@ -20,15 +20,18 @@ struct UniversalCheckpoint: Sendable {
       + model.wholeParameters().flatMap { parameter, sharding in
         parts(of: parameter).map { part in
           archive("zero/\(parameter.name)/\(part.name)") { content(part.tensor, sharding) }
-        }
+        } + steps(of: parameter)
       }
   }
 
-  /// The master weight, and the moments where they are asked for.
+  /// The master weight, and the optimizer's states.
   private func parts(of parameter: Parameter) -> [(name: String, tensor: TensorExpression)] {
-    let moments = TensorExpression.zeros(parameter.master.shape, .float32)
-    return [("fp32", parameter.master)]
-      + (settings.moments == .zeros ? [("exp_avg", moments), ("exp_avg_sq", moments)] : [])
+    [("fp32", parameter.master)] + settings.training.elementwise.map { ($0, parameter.state($0)) }
+  }
+
+  private func steps(of parameter: Parameter) -> [FileTree.Entry] {
+    guard let step = settings.training.step else { return [] }
+    return [archive("zero/\(parameter.name)/step") { [settings] in settings.adam.inner.step(step) }]
   }
 
   /// One file of a parameter: the tensor, and how it is cut. The markers are there whatever the layout: without `cat_dim` a
@@ -37,22 +40,27 @@ struct UniversalCheckpoint: Sendable {
     .dict([("param", .tensor(tensor, requiresGrad: false))] + sharding.universalMarks)
   }
 
-  /// An empty entry for each of the optimizer's groups: the run's own settings stay. With no entries nothing at all is loaded.
+  /// An entry for each of the optimizer's groups, empty before the first step: the run's own settings stay. With no entries
+  /// nothing at all is loaded.
   private func optimizerState() -> PickleValue {
     let groups = ParameterGroup.megatron(model.wholeParameters().map(\.parameter), zeroStage: 1)
     return .dict([
-      "param_groups": .list(groups.map { _ in .dict([:]) }),
+      "param_groups": .list(
+        settings.training.hasMoments && !settings.training.groups.isEmpty
+          ? groups.indices.map { settings.adam.inner.group(groups[$0], settings, parameters: $0..<($0 + 1)) }
+          : groups.map { _ in .dict([:]) }),
       "ds_version": .string("\(settings.deepSpeedVersion)"),
     ])
   }
 
-  /// What the engine reads beside the parameters, which holds for every layout; `args` would name one. The guard, which they would
-  /// hold, is an entry of its own.
+  /// What the engine reads beside the parameters, which holds for every layout. `args` name one, which a load doesn't compare; it
+  /// takes the consumed samples from there, and makes new generators where the layout is another (MDS
+  /// `megatron/checkpointing.py`: `load_checkpoint`). The guard, which they would hold, is an entry of its own.
   private func modelState() -> PickleValue {
     guard case .dict(let items) = ModelState(tp: 0, pp: 0, dp: 0, state: state, settings: settings).value()
     else { return .none }
     let own = [
-      "module", "optimizer", "param_shapes", "args", "mp_world_size", "checkpoint_parallel_dimensions",
+      "module", "optimizer", "param_shapes", "mp_world_size", "checkpoint_parallel_dimensions",
     ]
     return .dict(
       items: items.filter { item in

@@ -8,8 +8,13 @@ extension ArgumentFact {
   ///
   /// - Parameter sequenceLength: the run's, where it is known.
   package static func all(_ model: MegatronModel, sequenceLength: Int? = nil) -> [ArgumentFact] {
-    sizes(model) + architecture(model.table) + computation + sequences(model.table, sequenceLength)
+    ofModel(model.geometry) + computation + sequences(model.table, sequenceLength)
       + layout(model)
+  }
+
+  /// Those that every layout of the model has.
+  static func ofModel(_ geometry: MegatronGeometry) -> [ArgumentFact] {
+    sizes(geometry) + architecture(geometry.table)
   }
 
   private static let shapes = "parameters have other shapes and the checkpoint doesn't load"
@@ -17,7 +22,7 @@ extension ArgumentFact {
     "positions are rotated otherwise than in training, and the loss is ruined without an error"
   private static let experts = "experts, which the checkpoint lacks, stay random"
 
-  static func sizes(_ model: MegatronModel) -> [ArgumentFact] {
+  private static func sizes(_ model: MegatronGeometry) -> [ArgumentFact] {
     let c = model.configuration
     return [
       .init(
@@ -32,9 +37,6 @@ extension ArgumentFact {
       .init("kv_channels", "--kv-channels", number: c.headDim, .stops, otherwise: shapes),
       .init("num_experts", "no --num-experts", .list([.int(1)]), .loss, otherwise: experts),
       .init("num_experts_switch", "no --num-experts-switch", .none, .loss, otherwise: experts),
-      .init(
-        "make_vocab_size_divisible_by", "--make-vocab-size-divisible-by", number: model.vocabulary.divisor,
-        .stops, otherwise: "the embeddings' shapes don't match"),
       .init(
         "untie_embeddings_and_output_weights", "--untie-embeddings-and-output-weights", !model.isTied,
         .loss,
@@ -163,6 +165,9 @@ extension ArgumentFact {
     let layout = model.layout
     let names = "the engine looks for optimizer files of other names"
     return [
+      .init(
+        "make_vocab_size_divisible_by", "--make-vocab-size-divisible-by", number: model.vocabulary.divisor,
+        .stops, otherwise: "the embeddings' shapes don't match"),
       .init(
         "tensor_model_parallel_size", "--tensor-model-parallel-size", number: layout.tp, .stops,
         otherwise: shapes),

@@ -7,12 +7,13 @@ import Torch
 struct MegatronState: Sendable {
   let model: MegatronModel
   let run: RunArguments
-  let iteration: Int
+  let training: TrainingState
 
   /// `OptimizerParamScheduler.state_dict()`. Of a run that isn't known: nothing that a run could go on with by mistake. With
   /// `--override-opt_param-scheduler` MDS reads none of it; with `--use-checkpoint-opt_param-scheduler` it stops at the style,
   /// which it prints (`megatron/optimizer_param_scheduler.py`: `get_lr`); without either at the first value.
   var learningRateScheduler: PickleValue {
+    if let schedule = training.schedule { return schedule }
     if let schedule = run.schedule { return .dict(schedule.entries.map { ($0.key, $0.value.pickle) }) }
     return .dict([
       "max_lr": .float(0), "lr_warmup_steps": .int(0), "lr_warmup_tokens": .none, "num_steps": .int(0),
@@ -31,7 +32,7 @@ struct MegatronState: Sendable {
 
   /// The `argparse.Namespace` of a rank.
   func arguments(tp: Int, pp: Int, dp: Int, deepSpeedConfiguration: PickleValue) -> PickleValue {
-    let arguments = run.completed(model, tp: tp, pp: pp, dp: dp, iteration: iteration)
+    let arguments = run.completed(model, tp: tp, pp: pp, dp: dp, training)
     return .object(
       "argparse", "Namespace",
       arguments.attributes.filter { !model.flavor.missingArguments.contains($0.name) }.map { name, value in
@@ -64,6 +65,7 @@ struct MegatronState: Sendable {
 
   /// The list of generators' states; one entry, as without `--data-parallel-random-init`.
   func randomState(tp: Int, pp: Int, dp: Int, parameters: [Parameter]) -> PickleValue {
+    if let state = training.randomState(model.layout, tp: tp, pp: pp, seed: run.seed) { return state }
     let draws = parameters.filter { $0.tensor.shape.count > 1 }.reduce(0) {
       $0 + RandomState.initializationDraws(elementCount: $1.tensor.count, dtype: model.layout.dtype)
     }

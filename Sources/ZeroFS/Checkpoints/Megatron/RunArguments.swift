@@ -25,11 +25,12 @@ package struct RunArguments: Sendable {
   /// - Parameters:
   ///   - given: the user's command line.
   ///   - options: attributes that zerofs's own options set.
+  ///   - isTrained: whether `given` is what a run saved, with the state of its schedule.
   /// - Throws: `RunError` for a flag that contradicts the model; `MegatronArgumentError` where MDS itself would refuse;
   ///   `RandomStateError` for a seed out of range.
   package init(
     _ given: MegatronArguments?, model: MegatronModel, options: [String: ArgumentValue] = [:],
-    device: AcceleratorKind = .cuda, tokenizer: TokenizerFiles? = nil
+    device: AcceleratorKind = .cuda, tokenizer: TokenizerFiles? = nil, isTrained: Bool = false
   ) throws {
     isGiven = given != nil
     unknown = given?.unknown ?? []
@@ -52,19 +53,21 @@ package struct RunArguments: Sendable {
     }
     self.arguments = arguments
     schedule =
-      try given == nil
+      try given == nil || isTrained
       ? nil
       : LearningRateSchedule(
-        arguments.completed(for: RunArguments.run(model, tp: 0, pp: 0, dp: 0, iteration: 0)))
+        arguments.completed(for: RunArguments.run(model, tp: 0, pp: 0, dp: 0)))
     for pp in 0..<model.layout.pp {
       _ = try randomState(model, tp: 0, pp: pp, dp: model.layout.zeroRanks - 1, trackerDraws: 0)
     }
   }
 
   /// What the Namespace of a rank holds.
-  func completed(_ model: MegatronModel, tp: Int, pp: Int, dp: Int, iteration: Int) -> MegatronArguments {
+  func completed(_ model: MegatronModel, tp: Int, pp: Int, dp: Int, _ training: TrainingState)
+    -> MegatronArguments
+  {
     // `init` completed the same arguments, and nothing that can fail depends on the rank.
-    (try? arguments.completed(for: RunArguments.run(model, tp: tp, pp: pp, dp: dp, iteration: iteration)))
+    (try? arguments.completed(for: RunArguments.run(model, tp: tp, pp: pp, dp: dp, training)))
       ?? arguments
   }
 
@@ -82,12 +85,17 @@ package struct RunArguments: Sendable {
   func double(_ name: String) -> Double? { arguments.double(name) }
   func isTrue(_ name: String) -> Bool { arguments.isTrue(name) }
 
-  static func run(_ model: MegatronModel, tp: Int, pp: Int, dp: Int, iteration: Int) -> MegatronRun {
+  static func run(
+    _ model: MegatronModel, tp: Int, pp: Int, dp: Int, _ training: TrainingState = .start()
+  ) -> MegatronRun {
     let rank = model.layout.globalRank(tp: tp, pp: pp, dp: dp)
-    return MegatronRun(
+    var run = MegatronRun(
       rank: rank, worldSize: model.layout.worldSize, localRank: rank,
-      paddedVocabSize: model.vocabulary.padded,
-      iteration: iteration)
+      paddedVocabSize: model.vocabulary.padded, iteration: training.iteration)
+    run.consumedTrainSamples = training.consumedTrainSamples
+    run.consumedValidSamples = training.consumedValidSamples
+    run.consumedTrainTokens = training.consumedTrainTokens
+    return run
   }
 }
 

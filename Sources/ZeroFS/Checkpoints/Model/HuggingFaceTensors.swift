@@ -17,13 +17,14 @@ package struct HuggingFaceTensors: Sendable {
   private let parallelism: TensorParallelism
   /// By the name of the tensor: the parameters that its parts are in.
   private let origins: [String: [Origin]]
-  /// Parameters without a tensor in the files, such as biases that transformers lacks: what is in them is lost.
-  package let withoutTensor: [(module: MegatronModule, name: String)]
+  /// Parts of parameters without a tensor in the files, such as biases that transformers lacks: where these hold anything else
+  /// than the constant, it is lost.
+  package let withoutTensor: [(module: MegatronModule, name: String, content: Int, constant: Float)]
 
   init(_ geometry: MegatronGeometry) {
     parallelism = geometry.parallelism
     var origins: [String: [Origin]] = [:]
-    var withoutTensor: [(MegatronModule, String)] = []
+    var withoutTensor: [(MegatronModule, String, Int, Float)] = []
     var table = geometry.table
     (table.isTied, table.vocabularyRows) = (geometry.isTied, geometry.vocabulary.size)
     for module in geometry.allModules {
@@ -33,7 +34,7 @@ package struct HuggingFaceTensors: Sendable {
           case .stored(let tensor):
             origins[tensor.name, default: []].append(
               Origin(module: module, entry: entry, content: index, tensor: tensor))
-          case .constant: withoutTensor.append((module, entry.name))
+          case .constant(let value, _): withoutTensor.append((module, entry.name, index, value))
           }
         }
       }
@@ -62,16 +63,26 @@ package struct HuggingFaceTensors: Sendable {
   }
 
   private func view(_ origin: Origin, _ parameters: Parameters) rethrows -> TensorExpression {
-    let sharding = origin.entry.sharding
-    let ranks = sharding.isReplicated ? 0..<1 : 0..<parallelism.size
+    try origin.entry.sharding.whole(origin.content, parallelism) { tp in
+      try parameters(origin.module, origin.entry.name, tp)
+    }
+  }
+}
+
+extension Sharding {
+  /// One of the contents whole, from the parameters of all tensor-parallel ranks: the inverse of what `blocks` cut. What several
+  /// ranks have is the first one's.
+  func whole(
+    _ content: Int, _ parallelism: TensorParallelism, from parameter: (_ tp: Int) throws -> TensorExpression
+  ) rethrows -> TensorExpression {
+    let ranks = isReplicated ? 0..<1 : 0..<parallelism.size
     var pieces: [(Block, TensorExpression)] = []
     for tp in ranks {
-      let parameter = try parameters(origin.module, origin.entry.name, tp)
-      for pair in sharding.blocks(parallelism, tp: tp)
-      where pair.content == origin.content && !pair.whole.rows.isEmpty {
+      let parameter = try parameter(tp)
+      for pair in blocks(parallelism, tp: tp) where pair.content == content && !pair.whole.rows.isEmpty {
         pieces.append((pair.whole, parameter.block(pair.part)))
       }
     }
-    return .assembling(origin.tensor.shape, pieces, dtype: pieces[0].1.dtype)
+    return .assembling(contents[content].shape, pieces, dtype: pieces[0].1.dtype)
   }
 }

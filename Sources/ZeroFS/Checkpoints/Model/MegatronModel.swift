@@ -9,9 +9,11 @@ package struct MegatronModel: Sendable {
   /// What becomes of what MDS can't compute alone.
   package let extensionUse: ExtensionUse
   private let masters: Parameter.Masters
-  let directory: HuggingFaceDirectory
-  /// Of the embedding and the output layer, by the name of the tensor, where padding is filled with them.
-  private let means: [String: ColumnMean]
+  /// Whose files the parameters come from; `nil` of a model that a run has trained.
+  let directory: HuggingFaceDirectory?
+  private let source: any ParameterSource
+  /// Of the embedding and the output layer, where padding is filled with them.
+  private let means: [MegatronModule: ColumnMean]
 
   package var layout: ParallelLayout { geometry.layout }
   package var vocabulary: PaddedVocabulary { geometry.vocabulary }
@@ -48,20 +50,29 @@ package struct MegatronModel: Sendable {
         rows: c.vocabSize, tokens: tokens, divisor: vocabularyDivisor, tp: layout.tp,
         filling: vocabularyFilling),
       isTied: table.isTied && !untie)
-    (self.masters, self.flavor, self.directory) = (masters, flavor, directory)
     self.extensionUse = extensionUse
     try directory.check(table)
-    means = vocabularyFilling == .mean ? try MegatronModel.means(table, directory) : [:]
+    (self.masters, self.flavor, self.directory) = (masters, flavor, directory)
+    source = HuggingFaceSource(directory: directory)
+    means = MegatronModel.means(geometry, source)
   }
 
-  private static func means(_ table: ParameterTable, _ directory: HuggingFaceDirectory) throws(SourceError)
-    -> [String: ColumnMean]
+  /// The model that a run has trained, in another layout.
+  init(_ source: any ParameterSource, _ geometry: MegatronGeometry, flavor: MegatronFlavor) {
+    (self.source, self.geometry, self.flavor) = (source, geometry, flavor)
+    (masters, directory) = (.source, nil)
+    means = MegatronModel.means(geometry, source)
+  }
+
+  private static func means(_ geometry: MegatronGeometry, _ source: any ParameterSource)
+    -> [MegatronModule: ColumnMean]
   {
-    var means: [String: ColumnMean] = [:]
-    for module in [MegatronModule.embedding, .outputLayer] {
-      for case .vocabulary(.stored(let tensor)) in table.entries(of: module).map(\.sharding)
-      where tensor.shape.count == 2 {
-        means[tensor.name] = ColumnMean(tensor.view(of: try directory.tensor(of: tensor)))
+    var means: [MegatronModule: ColumnMean] = [:]
+    guard geometry.vocabulary.filling == .mean else { return means }
+    for module in geometry.allModules {
+      for entry in geometry.table.entries(of: module) {
+        guard case .vocabulary = entry.sharding else { continue }
+        means[module] = ColumnMean(source.content(0, of: entry, in: module, .parameter))
       }
     }
     return means
@@ -71,14 +82,14 @@ package struct MegatronModel: Sendable {
 
   /// The parameters of `module`, relative to it, in `named_parameters()` order.
   func parameters(of module: MegatronModule, tp: Int) -> [Parameter] {
-    table.entries(of: module).map { parameter($0.name, $0.sharding, geometry.parallelism, tp: tp) }
+    table.entries(of: module).map { parameter($0.name, $0, in: module, geometry.parallelism, tp: tp) }
   }
 
   /// The parameters of one rank, in `named_parameters()` order.
   package func parameters(tp: Int, pp: Int) -> [Parameter] {
     geometry.modules(of: pp).flatMap { module in
       table.entries(of: module).map {
-        parameter(geometry.qualifiedName(module, $0.name), $0.sharding, geometry.parallelism, tp: tp)
+        parameter(geometry.qualifiedName(module, $0.name), $0, in: module, geometry.parallelism, tp: tp)
       }
     }
   }
@@ -92,32 +103,48 @@ package struct MegatronModel: Sendable {
     let (unpadded, padded) = (whole(PaddedVocabulary(unpadded: vocabulary.size)), whole(vocabulary))
     return geometry.allModules.flatMap { module in
       table.entries(of: module).map {
-        let name = geometry.qualifiedName(module, $0.name)
-        return (
-          parameter(name, $0.sharding, $0.sharding.isVocabularyVector ? padded : unpadded, tp: 0), $0.sharding
+        (
+          parameter(
+            geometry.qualifiedName(module, $0.name), $0, in: module,
+            $0.sharding.isVocabularyVector ? padded : unpadded, tp: 0), $0.sharding
         )
       }
     }
   }
 
-  private func parameter(_ name: String, _ sharding: Sharding, _ parallelism: TensorParallelism, tp: Int)
-    -> Parameter
-  {
-    Parameter(
-      name: name, source: expression(sharding, parallelism, tp: tp), dtype: layout.dtype, masters: masters)
+  private func parameter(
+    _ name: String, _ entry: ParameterTable.Entry, in module: MegatronModule,
+    _ parallelism: TensorParallelism,
+    tp: Int
+  ) -> Parameter {
+    func part(_ value: StoredValue) -> TensorExpression {
+      expression(entry, in: module, value, parallelism, tp: tp)
+    }
+    let weight = part(.parameter)
+    guard source.hasMasters else {
+      return Parameter(name: name, source: weight, dtype: layout.dtype, masters: masters)
+    }
+    let master = part(.master)
+    return Parameter(
+      name: name, tensor: weight.dtype == layout.dtype ? weight : master.cast(to: layout.dtype),
+      master: master,
+      states: source.states.map { ($0, part(.state($0))) })
   }
 
-  /// Rank `tp`'s part of what the files hold.
-  private func expression(_ sharding: Sharding, _ parallelism: TensorParallelism, tp: Int) -> TensorExpression
-  {
-    let contents = sharding.contents.map(expression)
+  /// Rank `tp`'s part of what the source holds.
+  private func expression(
+    _ entry: ParameterTable.Entry, in module: MegatronModule, _ value: StoredValue,
+    _ parallelism: TensorParallelism, tp: Int
+  ) -> TensorExpression {
+    let sharding = entry.sharding
+    let contents = sharding.contents.indices.map { source.content($0, of: entry, in: module, value) }
     let shape = sharding.shape(parallelism)
     // Parts of several dtypes, one of them folded in fp32, say, meet in the widest.
     let dtype = contents.map(\.dtype).max { $0.size < $1.size } ?? .float32
     var pieces = sharding.blocks(parallelism, tp: tp).map {
       ($0.part, contents[$0.content].cast(to: dtype).block($0.whole))
     }
-    if case .vocabulary(.stored(let tensor)) = sharding, let mean = means[tensor.name] {
+    if case .vocabulary = sharding, let mean = means[module], value == .parameter || value == .master {
       let padding = pieces[0].0.rows.count..<shape[0]
       if !padding.isEmpty {
         pieces.append(
@@ -128,20 +155,6 @@ package struct MegatronModel: Sendable {
       }
     }
     return .assembling(shape, pieces, dtype: dtype)
-  }
-
-  private func expression(_ content: Sharding.Content) -> TensorExpression {
-    switch content {
-    case .stored(let tensor):
-      // `init` found each tensor and checked its shape.
-      guard let stored = try? directory.tensor(of: tensor) else {
-        preconditionFailure("\(tensor.name) is not what it was when the model was planned")
-      }
-      return tensor.view(of: stored)
-    case .constant(let value, let shape):
-      // 0 or 1, which every dtype has.
-      return .filled(value, shape: shape, dtype: .bfloat16)
-    }
   }
 }
 
@@ -166,6 +179,23 @@ extension ParameterTable {
     try directory.requireLayers()
     let (family, c) = try served.configured(by: file)
     let isTied = try directory.isTied(family, configured: c.tieWordEmbeddings)
+    try self.init(family, c, isTied: isTied, path: file.path, flavor: flavor, holds: directory.locates)
+  }
+
+  /// That of the model that a `config.json` alone describes.
+  ///
+  /// - Throws: likewise.
+  init(of file: ConfigurationFile, flavor: MegatronFlavor) throws {
+    let family = try ModelFamily(servedBy: file)
+    let c = try ModelConfiguration(file, keys: family.keys)
+    try self.init(
+      family, c, isTied: c.tieWordEmbeddings, path: file.path, flavor: flavor, holds: { _ in false })
+  }
+
+  private init(
+    _ family: ModelFamily, _ c: ModelConfiguration, isTied: Bool, path: String, flavor: MegatronFlavor,
+    holds: (_ tensor: String) -> Bool
+  ) throws(ModelError) {
     do throws(ModelFamily.Refusal) {
       if flavor.splitsAttentionInThirds && c.heads != c.keyValueHeads {
         throw .init(
@@ -175,15 +205,15 @@ extension ParameterTable {
       }
       try self.init(
         family, c, isTied: isTied, splitsAttentionInThirds: flavor.splitsAttentionInThirds,
-        sequenceLength: sequenceLength, holds: directory.locates)
+        sequenceLength: sequenceLength, holds: holds)
     } catch {
-      throw ModelError.unsupported(feature: error.feature, why: error.why, path: file.path)
+      throw ModelError.unsupported(feature: error.feature, why: error.why, path: path)
     }
   }
 }
 
 extension HuggingFaceDirectory {
-  fileprivate func tensor(of tensor: HFTensor) throws(SourceError) -> TensorExpression {
+  func tensor(of tensor: HFTensor) throws(SourceError) -> TensorExpression {
     try self.tensor(sourceName(of: tensor.name), shape: tensor.storedShape)
   }
 

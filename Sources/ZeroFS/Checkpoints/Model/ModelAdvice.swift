@@ -7,7 +7,7 @@ extension MegatronModel {
   func warnings(_ run: RunArguments) -> [String] {
     [
       sourceWarnings, table.architecture.warnings, extensionWarnings(run), biasWarnings, tyingWarnings,
-      foldingWarnings, layerNormWarnings(run), vocabulary.warnings(tp: layout.tp),
+      foldingWarnings, layerNormWarnings(run), vocabularyWarnings,
     ].flatMap { $0 }
   }
 
@@ -18,7 +18,7 @@ extension MegatronModel {
         "model_type \"\(configuration.modelType)\" is code of model directories, not of transformers: it is served by its tensors' "
           + "names and \(architectures), as the published code computes them."
       ] : []
-    return configuration.warnings + directory.warnings(servedAs: layout.dtype) + code
+    return configuration.warnings + (directory?.warnings(servedAs: layout.dtype) ?? []) + code
   }
 
   private var architectures: String {
@@ -47,6 +47,18 @@ extension MegatronModel {
           + "the extension; they train apart.")
     }
     return warnings
+  }
+
+  /// A run has trained the padding that it had.
+  private var vocabularyWarnings: [String] {
+    guard directory == nil else { return vocabulary.warnings(tp: layout.tp) }
+    let rows = configuration.vocabSize
+    if rows == vocabulary.padded { return [] }
+    return [
+      "vocabulary: the run padded \(vocabulary.size) rows to \(rows), and this layout pads them to \(vocabulary.padded): "
+        + (rows < vocabulary.padded
+          ? "rows behind the run's are zeros." : "rows behind these, which stand for no token, are left out.")
+    ]
   }
 
   private var biasWarnings: [String] {

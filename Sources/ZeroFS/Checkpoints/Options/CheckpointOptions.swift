@@ -40,6 +40,19 @@ package struct CheckpointOptions: Codable, Sendable, Equatable {
     case zeros
   }
 
+  /// What a checkpoint is served as, instead of a checkpoint.
+  package enum View: String, Codable, Sendable, CaseIterable {
+    /// A Hugging Face directory.
+    case hf
+  }
+
+  package var view: View?
+  /// Of a checkpoint: the directory whose model it is of.
+  package var like: String?
+  package var weights: HuggingFaceExport.Weights?
+  package var drop: Bool?
+  package var tag: String?
+  package var newStage: Bool?
   package var flavor: Flavor?
   package var parameterOrder: NamedText?
   package var tp: Int?

@@ -4,7 +4,7 @@ import Run
 
 /// Makes checkpoints of a model from options: what the options' texts say is read once, for every layout.
 package struct CheckpointPlanner: Sendable {
-  package let directory: HuggingFaceDirectory
+  package let source: CheckpointSource
   package let options: CheckpointOptions
   /// Of Megatron-DeepSpeed, as `--train-args` say.
   let arguments: MegatronArguments?
@@ -18,7 +18,12 @@ package struct CheckpointPlanner: Sendable {
 
   /// - Throws: `RunError`, `MegatronArgumentError` for a run that can't be read, `ModelError` for an order of parameters.
   package init(_ directory: HuggingFaceDirectory, _ options: CheckpointOptions) throws {
-    (self.directory, self.options, named) = (directory, options, CheckpointOptions())
+    try self.init(.model(directory), options)
+  }
+
+  /// - Throws: likewise.
+  package init(_ source: CheckpointSource, _ options: CheckpointOptions) throws {
+    (self.source, self.options, named) = (source, options, CheckpointOptions())
     let isTrainer = options.flavor == .trainer
     arguments =
       try isTrainer
@@ -39,7 +44,7 @@ package struct CheckpointPlanner: Sendable {
 
   /// That of a layout: what it spells replaces what the run's own description says.
   private init(_ other: CheckpointPlanner, spelling named: CheckpointOptions) {
-    (directory, options, self.named) = (other.directory, named.over(other.options), named)
+    (source, options, self.named) = (other.source, named.over(other.options), named)
     var run = other.arguments
     if let known = run {
       var changed = known
@@ -62,13 +67,69 @@ package struct CheckpointPlanner: Sendable {
 
   var flavor: CheckpointOptions.Flavor { options.flavor ?? .alcf }
 
+  // MARK: - What is served
+
+  /// What the options ask for: a checkpoint, or a Hugging Face directory.
+  ///
+  /// - Throws: as `checkpoint()`, and `TrainedError`.
+  package func served() throws -> any ServedTree {
+    guard options.view == .hf else { return try checkpoint() }
+    guard case .trained(let trained) = source else {
+      throw TrainedError.option("--as hf", why: "the source is a Hugging Face directory already")
+    }
+    var settings = HuggingFaceExport.Settings()
+    settings.weights = options.weights ?? .masters
+    settings.dtype = options.dtype?.dtype
+    settings.drops = options.drop ?? false
+    return try HuggingFaceExport(trained, like: options.like.map { try ModelDescription(path: $0) }, settings)
+  }
+
+  /// The same for the layout that `name` spells, and as these options are for what it doesn't spell.
+  ///
+  /// - Throws: likewise.
+  package func served(named name: LayoutName) throws -> any ServedTree {
+    if name.options.view != nil { return try CheckpointPlanner(self, spelling: name.options).served() }
+    return try checkpoint(named: name)
+  }
+
+  // MARK: - Other steps
+
+  /// Where the saves of a run are, if what is served is one of them as a Hugging Face directory, and stands for all.
+  private var saves: TrainedFiles? {
+    guard options.view == .hf, case .trained(let trained) = source, trained.files.isLatest else { return nil }
+    return trained.files
+  }
+
+  /// Directories of the finished saves, the one that is served among them, oldest first.
+  package var siblings: [String] {
+    guard let saves, let newest = saves.newestStep else { return [] }
+    return TrainedFiles.steps(of: saves.root).filter { $0.step <= newest }.map(\.tag)
+  }
+
+  /// The Hugging Face directory of another save, as these options are; `nil` where `name` isn't that of one. It throws as long as
+  /// the save isn't finished.
+  package func sibling(_ name: String) -> (() throws -> FileTree)? {
+    guard let saves, let step = TrainedFiles.step(name) else { return nil }
+    return {
+      guard let newest = saves.newestStep, step <= newest else {
+        throw TrainedError.noCheckpoint(
+          path: "\(saves.root)/\(name)", why: "`latest` doesn't name it yet, nor a later one")
+      }
+      var options = options
+      options.tag = name
+      let trained = try TrainedCheckpoint(saves.root, tag: name, need: options.need)
+      return try CheckpointPlanner(.trained(trained), options).served().tree(modified: trained.modified)
+    }
+  }
+
   // MARK: - Checkpoints
 
   /// Reads headers, no tensor data.
   ///
   /// - Throws: `LayoutError`, `ModelError`, `SourceError`, `RunError`, `MegatronArgumentError`, `RandomStateError`.
   package func checkpoint() throws -> Checkpoint {
-    guard let megatron = flavor.megatron else { return try transformersCheckpoint() }
+    guard case .model(let directory) = source else { return try trainedCheckpoint() }
+    guard let megatron = flavor.megatron else { return try transformersCheckpoint(directory) }
     let options = try megatronOptions()
     let model = try megatronModel(options, megatron)
     var own = ["seed": ArgumentValue.int(options.seed ?? 1234)]
@@ -76,7 +137,7 @@ package struct CheckpointPlanner: Sendable {
     if options.fusedAdam == true { own["ds_fused_adam"] = .bool(true) }
     let run = try RunArguments(
       arguments, model: model, options: own, device: options.device ?? .cuda, tokenizer: tokenizer)
-    return try Checkpoint(model, run: run, try settings())
+    return try Checkpoint(model, run: run, try settings(options))
   }
 
   /// With what the run's own description says.
@@ -89,15 +150,67 @@ package struct CheckpointPlanner: Sendable {
   }
 
   func megatronModel(_ options: CheckpointOptions, _ megatron: MegatronFlavor) throws -> MegatronModel {
-    try MegatronModel(
+    let directory = try source.directory(for: "a command line")
+    return try MegatronModel(
       directory,
-      layout: try layout(options, engine: options.noPipelineParallel == true ? .noPipeline : .pipeline),
+      layout: try layout(
+        options, of: try directory.dtype(),
+        engine: options.noPipelineParallel == true ? .noPipeline : .pipeline),
       tokens: options.tokens ?? tokenizer?.tokens,
       vocabularyDivisor: options.makeVocabSizeDivisibleBy ?? 128,
       vocabularyFilling: options.vocabPadding ?? .zero,
       untie: options.untieEmbeddingsAndOutputWeights ?? false, masters: options.masters ?? .parameters,
       flavor: megatron, sequenceLength: arguments?.int("seq_length"),
       extensionUse: options.extensionUse ?? .guarded)
+  }
+
+  /// The same training state in another layout.
+  private func trainedCheckpoint() throws -> Checkpoint {
+    guard case .trained(var trained) = source else { preconditionFailure("there is no run") }
+    if trained.need < .optimizer {
+      trained = try TrainedCheckpoint(trained.path, tag: trained.tag, need: .optimizer)
+    }
+    guard let stored = trained.geometry, let namespace = trained.run.arguments else {
+      throw TrainedError.option(
+        "a checkpoint without --as hf",
+        why:
+          "those of transformers' models, whose files don't say what Megatron would call them, are served as Hugging Face directories"
+      )
+    }
+    let given =
+      try arguments.map { try self.options.agreeing(with: named.over(CheckpointOptions(of: $0))) }
+      ?? self.options
+    var options = given.over(trained.run.options)
+    if options.pp ?? 1 > 1 && given.noPipelineParallel == nil { options.noPipelineParallel = false }
+    let flavor = options.flavor?.megatron ?? .alcf
+    let layout = try layout(
+      options, of: trained.run.layout.dtype,
+      engine: options.noPipelineParallel == true ? .noPipeline : .pipeline)
+    let divisor = options.makeVocabSizeDivisibleBy ?? 128
+    guard divisor >= 1 && divisor < 1 << 24 else { throw LayoutError.vocabularyDivisor(divisor) }
+    let rows = stored.table.configuration.vocabSize
+    let geometry = try MegatronGeometry(
+      RunModel(arguments: namespace, path: trained.path).table(vocabularySize: rows, flavor: flavor),
+      layout: layout,
+      vocabulary: PaddedVocabulary(
+        rows: trained.run.vocabularySize > 0 ? trained.run.vocabularySize : rows, divisor: divisor,
+        tp: layout.tp,
+        filling: options.vocabPadding ?? .zero),
+      isTied: stored.isTied)
+    var training = try trained.training(isNewStage: options.newStage ?? false)
+    let model = MegatronModel(
+      TrainedSource(checkpoint: trained, geometry: stored, states: training.elementwise), geometry,
+      flavor: flavor)
+    var runArguments = arguments ?? namespace
+    options.apply(to: &runArguments)
+    let run = try RunArguments(
+      runArguments, model: model, device: options.device ?? .cuda, tokenizer: tokenizer,
+      isTrained: arguments == nil)
+    if arguments != nil { training.follow(run.schedule) }
+    var settings = try settings(options)
+    if configuration == nil { settings.deepSpeedConfiguration = try trained.deepSpeedConfiguration(options) }
+    settings.training = training
+    return try Checkpoint(model, run: run, settings)
   }
 
   /// The checkpoint of the layout that `name` spells, and as these options are for what it doesn't spell.
@@ -115,7 +228,7 @@ package struct CheckpointPlanner: Sendable {
   }
 
   /// `--flavor hf` and `trainer`. Options of Megatron's are refused.
-  private func transformersCheckpoint() throws -> Checkpoint {
+  private func transformersCheckpoint(_ directory: HuggingFaceDirectory) throws -> Checkpoint {
     for (option, isGiven) in [
       ("--train-args", options.trainArguments != nil && trainer == nil),
       ("--universal-checkpoint", options.universalCheckpoint == true),
@@ -137,29 +250,31 @@ package struct CheckpointPlanner: Sendable {
     }
     let model = try HuggingFaceModel(
       directory,
-      layout: try layout(options, engine: options.pp ?? 1 > 1 ? .pipeline : .noPipeline), order: order,
+      layout: try layout(
+        options, of: try directory.dtype(), engine: options.pp ?? 1 > 1 ? .pipeline : .noPipeline),
+      order: order,
       masters: options.masters ?? .parameters)
-    return try Checkpoint(model, trainer: trainer, try settings())
+    return try Checkpoint(model, trainer: trainer, try settings(options))
   }
 
-  private func layout(_ options: CheckpointOptions, engine: ParallelLayout.Engine) throws
-    -> ParallelLayout
+  private func layout(_ options: CheckpointOptions, of dtype: DType?, engine: ParallelLayout.Engine)
+    throws(LayoutError) -> ParallelLayout
   {
     try ParallelLayout(
       tp: options.tp ?? 1, pp: options.pp ?? 1, dp: options.dp ?? 1, sp: options.sp ?? 1,
-      zeroStage: options.zeroStage ?? 1, dtype: try options.dtype?.dtype ?? directory.dtype() ?? .bfloat16,
+      zeroStage: options.zeroStage ?? 1, dtype: options.dtype?.dtype ?? dtype ?? .bfloat16,
       engine: engine)
   }
 
   /// What every flavor's checkpoint holds beside the model.
-  private func settings() throws -> Checkpoint.Settings {
+  private func settings(_ options: CheckpointOptions) throws -> Checkpoint.Settings {
     var configuration = configuration ?? (trainer == nil ? .init() : .ofTrainer)
     if let dtype = options.gradAccumDtype { configuration.setGradAccumDType(dtype) }
     if let size = options.subGroupSize { try configuration.setSubGroupSize(size) }
     var settings = Checkpoint.Settings()
-    settings.iteration = options.iteration ?? 0
+    settings.training = .start(
+      iteration: options.iteration ?? 0, hasZeroMoments: options.moments == .zeros)
     settings.deepSpeedConfiguration = configuration
-    settings.hasZeroMoments = options.moments == .zeros
     settings.isUniversal = options.universalCheckpoint ?? false
     if let version = options.deepSpeedVersion { settings.deepSpeedVersion = try DeepSpeedVersion(version) }
     return settings

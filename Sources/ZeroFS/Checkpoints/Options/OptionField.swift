@@ -95,6 +95,12 @@ struct OptionField: Sendable {
 
   /// In the order of a layout's words, and of documents.
   static let all: [OptionField] = [
+    .choice("--as", \.view, words: ["hf": .hf]),
+    .text("--like", \.like),
+    .choice("--weights", \.weights),
+    .toggle("--drop", \.drop),
+    .text("--tag", \.tag),
+    .toggle("--new-stage", \.newStage),
     .choice("--flavor", \.flavor),
     .text("--parameter-order", \.parameterOrder),
     .number("--tp", \.tp, word: "tp"),

@@ -82,7 +82,7 @@ package struct MegatronCommandLine: Sendable {
     }
     return [
       Argument(["--tokenizer-type", "HFTokenizer"], .stops, otherwise: otherwise),
-      Argument(["--tokenizer-model", model.directory.path], .stops, otherwise: otherwise),
+      Argument(["--tokenizer-model", model.directory?.path ?? ""], .stops, otherwise: otherwise),
     ]
   }
 
@@ -192,6 +192,7 @@ extension CheckpointPlanner {
     guard let megatron = flavor.megatron else {
       throw LayoutError.notInFlavor(option: "args", flavor: flavor.rawValue)
     }
+    let directory = try source.directory(for: "zerofs args")
     var options = try megatronOptions()
     // What the tokenizer has that the run will have by these arguments.
     let tokenizer = tokenizer ?? (try? TokenizerFiles(directory: directory.path))

@@ -29,51 +29,9 @@ package struct TreeDescription {
     do throws(ReadError) { file = try SourceFile(path: path) } catch {
       throw VerificationError.noCheckpoint(path: path, why: error.reason)
     }
-    options = TreeDescription.options(
-      try TorchFile(file).value, isTied: model.configurationFile.tieWordEmbeddings == true,
-      isTrainers: access("\(root)/trainer_state.json", F_OK) == 0)
-  }
-
-  private static func options(_ state: PickleValue, isTied: Bool, isTrainers: Bool) -> CheckpointOptions {
-    let (args, configuration) = (state["args"], state["ds_config"])
-    var options = CheckpointOptions()
-    if !isTrainers { options.iteration = state["global_steps"]?.integer }
-    options.zeroStage = configuration?["zero_optimization"]?["stage"]?.integer ?? 0
-    options.subGroupSize = configuration?["zero_optimization"]?["sub_group_size"]?.wholeNumber
-    options.gradAccumDtype = configuration?["data_types"]?["grad_accum_dtype"]?.text.flatMap {
-      CheckpointOptions.Precision(rawValue: $0)
-    }
-    options.deepSpeedVersion = state["ds_version"]?.text
-    func isEnabled(_ section: String) -> Bool { configuration?[section]?["enabled"]?.isTrue == true }
-    options.dtype = isEnabled("bf16") ? .bf16 : isEnabled("fp16") ? .fp16 : .fp32
-    let ranks = state["dp_world_size"]?.integer ?? 1
-    guard let args, case .build = args else {
-      // An optimizer of DeepSpeed's has one group, whoever asked for it.
-      let hasTrainersGroups = isTrainers && configuration?["optimizer"] == nil
-      (options.flavor, options.dp) = (hasTrainersGroups ? .trainer : .hf, ranks)
-      return options
-    }
-    options.sp = args["ds_sequence_parallel_size"]?.integer ?? 1
-    options.dp = ranks / max(options.sp ?? 1, 1)
-    options.tp = args["tensor_model_parallel_size"]?.integer
-    options.pp = args["pipeline_model_parallel_size"]?.integer
-    options.makeVocabSizeDivisibleBy = args["make_vocab_size_divisible_by"]?.integer
-    options.optimizer = args["optimizer"]?.text
-    options.noPipelineParallel = args["no_pipeline_parallel"]?.isTrue
-    options.fusedAdam = args["ds_fused_adam"]?.isTrue
-    // An option for tied models only.
-    if isTied {
-      options.untieEmbeddingsAndOutputWeights = args["untie_embeddings_and_output_weights"]?.isTrue
-    }
-    return options
-  }
-}
-
-extension PickleValue {
-  fileprivate var text: String? { if case .string(let text) = self { text } else { nil } }
-  fileprivate var isTrue: Bool { if case .bool(true) = self { true } else { false } }
-  /// An integer; JSON may have one as `1e9`.
-  fileprivate var wholeNumber: Int? {
-    if case .float(let value) = self { Int(exactly: value) } else { integer }
+    var options = CheckpointOptions(
+      of: try TorchFile(file).value, isTrainers: access("\(root)/trainer_state.json", F_OK) == 0)
+    if model.configurationFile.tieWordEmbeddings != true { options.untieEmbeddingsAndOutputWeights = nil }
+    self.options = options
   }
 }

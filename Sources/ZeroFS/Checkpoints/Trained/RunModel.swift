@@ -1,0 +1,99 @@
+import Bytes
+import HuggingFace
+import Run
+
+/// The model that a run of MDS trains, as its arguments say: a family whose modules have Llama's names.
+struct RunModel: Sendable {
+  let arguments: MegatronArguments
+  /// Of the file that has them, for messages.
+  let path: String
+
+  /// Whether Llama's configuration has all of it. Otherwise the family is MDS's own, which no Hugging Face directory has.
+  var isLlama: Bool {
+    !isLayerNorm && arguments.isTrue("swiglu") && !hasLearnedPositions && rotaryPercent == 1
+      && !arguments.isTrue("apply_layernorm_1p")
+  }
+
+  var isTied: Bool { !arguments.isTrue("untie_embeddings_and_output_weights") }
+  /// Rows of the embedding, over all tensor-parallel ranks.
+  var paddedVocabulary: Int { arguments.int("padded_vocab_size") ?? 0 }
+
+  private var hasBiases: Bool { arguments.isTrue("add_bias_linear") }
+  private var isLayerNorm: Bool { arguments.string("normalization") != "rmsnorm" }
+  private var hasLearnedPositions: Bool { !arguments.isTrue("use_rotary_position_embeddings") }
+  private var rotaryPercent: Double { arguments.double("rotary_percent") ?? 1 }
+  private var epsilon: Double { arguments.double("layernorm_epsilon") ?? 1e-5 }
+  private var theta: Int { arguments.int("rope_theta") ?? 10_000 }
+
+  private var activation: Architecture.Activation {
+    if arguments.isTrue("swiglu") { return .swiGLU }
+    if arguments.isTrue("squared_relu") { return .squaredReLU }
+    return arguments.isTrue("openai_gelu") || arguments.isTrue("bias_gelu_fusion") ? .geluTanh : .gelu
+  }
+
+  private var family: ModelFamily {
+    let bias: ModelFamily.Bias = hasBiases ? .always : .none
+    let norm: ModelFamily.Bias = isLayerNorm ? .always : .none
+    let (activation, positions) = (
+      activation,
+      hasLearnedPositions ? Architecture.Positions.learned : .rotary(theta: theta, percent: rotaryPercent)
+    )
+    return ModelFamily(
+      "llama", models: "of this run", keys: ConfigurationKeys(),
+      normalization: isLayerNorm ? .layerNorm : .rmsNorm,
+      embeddings: [.init("model.embed_tokens", .wordEmbeddings)]
+        + (hasLearnedPositions ? [.init("model.embed_positions", .positionEmbeddings)] : []),
+      layer: ModelFamily.decoderLayer(
+        attentionBias: bias, outputBias: bias,
+        mlp: activation.isGated ? nil : ModelFamily.mlpWithoutGate(bias), mlpBias: bias, normBias: norm),
+      head: [.init("model.norm", .finalNorm, bias: norm), .init("lm_head", .outputLayer)],
+      refine: { _, architecture in (architecture.activation, architecture.positions) = (activation, positions)
+      })
+  }
+
+  /// - Parameter vocabularySize: rows that the table says the files have.
+  /// - Throws: `TrainedError.unsupported`, `TrainedError.unreadable` for sizes that no model has.
+  func table(vocabularySize: Int, flavor: MegatronFlavor) throws(TrainedError) -> ParameterTable {
+    if let experts = arguments["num_experts"], experts != .list([.int(1)]) {
+      throw .unsupported(path: path, what: "num_experts", why: "experts are not served.")
+    }
+    do {
+      let text = configuration(vocabularySize: vocabularySize, dtype: .float32)
+      return try ParameterTable(
+        family,
+        ModelConfiguration(
+          ConfigurationFile(contents: Array(text.utf8), path: path), keys: ConfigurationKeys()),
+        isTied: isTied,
+        splitsAttentionInThirds: flavor.splitsAttentionInThirds, holds: { _ in false })
+    } catch { throw .unreadable(path: path, why: "its args describe no model (\(error))") }
+  }
+
+  /// `config.json` of the model as Llama, which transformers 4 and 5 read alike.
+  func configuration(vocabularySize: Int, dtype: DType) -> String {
+    var members = JSON.Members()
+    func number(_ name: String) -> JSON { .int(arguments.int(name) ?? 0) }
+    members.set("architectures", .array([.string("LlamaForCausalLM")]))
+    members.set("attention_bias", .bool(hasBiases))
+    members.set("head_dim", number("kv_channels"))
+    // Of the gated MLP; where there is another, the family says which.
+    members.set("hidden_act", .string(activation.isGated ? "silu" : "gelu"))
+    members.set("hidden_size", number("hidden_size"))
+    members.set("intermediate_size", number("ffn_hidden_size"))
+    members.set("max_position_embeddings", number("max_position_embeddings"))
+    members.set("mlp_bias", .bool(hasBiases))
+    members.set("model_type", .string("llama"))
+    members.set("num_attention_heads", number("num_attention_heads"))
+    members.set("num_hidden_layers", number("num_layers"))
+    members.set("num_key_value_heads", number("num_key_value_heads"))
+    members.set("rms_norm_eps", .double(epsilon))
+    var rope = JSON.Members()
+    rope.set("rope_theta", .double(Double(theta)))
+    rope.set("rope_type", .string("default"))
+    members.set("rope_parameters", .object(rope))
+    members.set("rope_theta", .double(Double(theta)))
+    members.set("tie_word_embeddings", .bool(isTied))
+    members.set("torch_dtype", .string(dtype.torchName))
+    members.set("vocab_size", .int(vocabularySize))
+    return JSON.object(members).text() + "\n"
+  }
+}

@@ -1,0 +1,117 @@
+import Bytes
+import Glibc
+import HuggingFace
+import Torch
+
+/// A checkpoint that a run saved: what its files hold of each parameter, as lazy tensors. Reads pickles and zip directories, and
+/// of tensors the optimizer's counts of steps.
+package struct TrainedCheckpoint: Sendable {
+  /// What is wanted of it: the less, the fewer files are read.
+  package enum Need: Sendable, Comparable {
+    /// Weights in the dtype that the run computes in.
+    case parameters
+    /// The fp32 weights.
+    case masters
+    /// The optimizer's state, too.
+    case optimizer
+  }
+
+  /// As given by the user.
+  package let path: String
+  let files: TrainedFiles
+  let run: TrainedRun
+  /// What MDS trains; `nil` of a script with a model of transformers.
+  let model: RunModel?
+  /// The parameters' names and shapes as the files hold them; `nil` likewise.
+  let geometry: MegatronGeometry?
+  /// By `mp_rank`.
+  let ranks: [TrainedRank]
+  package let sources: [SourceFile]
+  package let need: Need
+
+  package var tag: String { files.tag }
+
+  /// Whether `path` is one, rather than a model's directory.
+  package static func isOne(_ path: String) -> Bool { TrainedFiles.isCheckpoint(path) }
+
+  /// - Parameter tag: a directory of `path`; `nil` for the one that `latest` names.
+  /// - Throws: `TrainedError`.
+  package init(_ path: String, tag: String? = nil, need: Need = .optimizer) throws {
+    self.path = path
+    self.need = need
+    files = try TrainedFiles(path, tag: tag)
+    DescriptorLimit.raise()
+    let names = [nil, 0].map { CheckpointNames.modelState(0, zeroRank: $0) }
+    guard let name = names.first(where: files.holds) else {
+      throw TrainedError.missing(path: "\(files.path)/\(names[0]).pt", of: "every save")
+    }
+    let first = try files.read(name)
+    let run = try TrainedRun(
+      first.value, path: first.file.path, isTrainers: TrainedFiles.holds("\(files.root)/trainer_state.json"))
+    self.run = run
+    let model = run.arguments.map { RunModel(arguments: $0, path: first.file.path) }
+    self.model = model
+    if files.isUniversal {
+      (geometry, ranks, sources) = try TrainedCheckpoint.universal(files, first, run, model, need: need)
+      return
+    }
+    geometry = try model.map { model in
+      try MegatronGeometry(
+        try model.table(vocabularySize: model.paddedVocabulary, flavor: run.flavor ?? .alcf),
+        layout: run.layout, vocabulary: PaddedVocabulary(unpadded: model.paddedVocabulary),
+        isTied: model.isTied)
+    }
+    let reader = TrainedReader(files: files, run: run, geometry: geometry, need: need)
+    (ranks, sources) = try reader.read()
+    try check()
+  }
+
+  /// When the newest of the files was written.
+  package var modified: timespec {
+    sources.map(\.modified).max { ($0.tv_sec, $0.tv_nsec) < ($1.tv_sec, $1.tv_nsec) } ?? timespec()
+  }
+
+  /// Saves behind the one that is served, which `latest` doesn't name: one that was killed, or isn't finished.
+  package var warnings: [String] {
+    let newer = TrainedFiles.steps(of: files.root).filter { $0.step > run.step }
+    guard let last = newer.last, TrainedFiles.holds("\(files.root)/\(CheckpointNames.latest)") else {
+      return []
+    }
+    return [
+      "\(files.root): \(last.tag) is there, too, but `latest` names \(tag), which is served: a save behind it was not finished, "
+        + "or is being written. Give --tag to take another."
+    ]
+  }
+
+  /// Every parameter that the geometry implies is in its rank's files, with its shape.
+  private func check() throws(TrainedError) {
+    guard let geometry else { return }
+    for pp in 0..<run.layout.pp {
+      for tp in 0..<run.layout.tp {
+        let number = run.layout.modelParallelRank(tp: tp, pp: pp)
+        let path = "\(files.path): mp_rank \(number)"
+        for module in geometry.modules(of: pp) {
+          // The last stage has a tied embedding's master only.
+          let isCopy = module == .embedding && pp > 0
+          for entry in geometry.table.entries(of: module) where !isCopy {
+            let (name, shape) = (
+              geometry.qualifiedName(module, entry.name), entry.sharding.shape(geometry.parallelism)
+            )
+            guard let found = ranks[number].value(of: name, .parameter)?.shape else {
+              throw .unreadable(path: path, why: "there is no parameter \(name), which the run's args imply")
+            }
+            if found != shape {
+              throw .disagree(path: path, what: "the shape of \(name)", has: "\(found)", needs: "\(shape)")
+            }
+            let master = need > .parameters ? ranks[number].value(of: name, .master)?.shape : shape
+            if master != shape {
+              throw .disagree(
+                path: path, what: "the shape of the master of \(name)", has: "\(master ?? [])",
+                needs: "\(shape)")
+            }
+          }
+        }
+      }
+    }
+  }
+}
