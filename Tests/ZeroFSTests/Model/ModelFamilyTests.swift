@@ -13,7 +13,8 @@ private func floats(_ tensor: TensorExpression) throws -> [Float] {
   /// Those of MDS alone; the others are `ExtensionTests`'.
   static let types = ModelFamily.all.flatMap(\.modelTypes).filter {
     ![
-      "qwen3", "gemma", "gemma2", "gemma3_text", "olmo2", "olmo3", "exaone4", "glm4", "smollm3", "phi", "gptj",
+      "qwen3", "gemma", "gemma2", "gemma3_text", "olmo2", "olmo3", "exaone4", "glm4", "smollm3", "phi",
+      "gptj",
       "falcon", "cohere", "cohere2", "opt",
     ].contains($0)
   }

@@ -31,7 +31,8 @@ extension MegatronClient {
       warnings.append(
         "one key-value head on each tensor-parallel rank: MDS runs this with flash attention only "
           + "(--use-flash-attn-v2 or its like)"
-          + (isExtended ? ", or started by python3 -m zerofs_megatron, with the mount's .zerofs on PYTHONPATH." : "."))
+          + (isExtended
+            ? ", or started by python3 -m zerofs_megatron, with the mount's .zerofs on PYTHONPATH." : "."))
     }
     if layout.zeroStage == 3 {
       warnings.append(
