@@ -21,12 +21,14 @@ BESIDE = Path(os.environ.get("SHARED", TOP.parent / "shared")).resolve()
 IS_BARE = not (BESIDE / "golden/cases.json").is_file()
 SHARED = FIXTURES if IS_BARE else BESIDE
 # What a bare clone leaves out.
-collect_ignore = ["test_cold.py", "test_deepspeed.py", "test_flavor_hf.py", "test_forks.py", "test_megatron.py", "test_resume.py",
-                  "test_trainer.py", "test_universal.py", "test_versions.py"] if IS_BARE else []
+collect_ignore = ["test_cold.py", "test_deepspeed.py", "test_extension.py", "test_flavor_hf.py", "test_forks.py", "test_megatron.py",
+                  "test_resume.py", "test_trainer.py", "test_universal.py", "test_versions.py"] if IS_BARE else []
 ZEROFS = Path(os.environ.get("ZEROFS", TOP / ".build/release/zerofs")).resolve()
 
 # MDS's ModelType, which its checkpoints name: for torch.load where MDS isn't installed.
 sys.path.append(str(SHARED / "oracle/stubs/megatron_enums"))
+# zerofs_megatron, which guarded checkpoints name.
+sys.path.append(str(TOP / "Sources/MegatronExtension"))
 
 
 def pytest_configure(config: pytest.Config) -> None:

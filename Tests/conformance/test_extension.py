@@ -76,9 +76,8 @@ def test_all_trees_are_here() -> None:
 
 
 @pytest.fixture
-def package(monkeypatch: pytest.MonkeyPatch):
+def package():
     """zerofs_megatron, which guarded files name."""
-    monkeypatch.syspath_prepend(str(PACKAGE.parent))
     import zerofs_megatron.guard
     import zerofs_megatron.spec
     return zerofs_megatron

@@ -174,10 +174,13 @@ private func floats(_ tensor: TensorExpression) throws -> [Float] {
 
   @Test func sequencesThatFit() throws {
     let model = try TinyModel("mistral", members: ["sliding_window": 8])
-    let plan = try model.plan(tp: 1)
-    try plan.check(sequenceLength: 8)
-    try plan.check(sequenceLength: nil)
-    #expect(throws: ModelError.self) { try plan.check(sequenceLength: 9) }
+    func architecture(_ length: Int?) throws -> Architecture {
+      try ParameterTable(of: model.model, sequenceLength: length).architecture
+    }
+    let (short, unknown, long) = (try architecture(8), try architecture(nil), try architecture(9))
+    #expect(short.extensionNeed == .never && short.spec.isEmpty && short.sequenceLimits.isEmpty)
+    #expect(unknown.extensionNeed == .beyondLimits && unknown.sequenceLimits.map(\.tokens) == [8])
+    #expect(long.extensionNeed == .always && long.spec.window == .init(size: 8, layers: nil))
   }
 
   @Test func sizesThatTPMustDivide() throws {

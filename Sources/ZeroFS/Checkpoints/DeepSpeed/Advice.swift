@@ -26,10 +26,13 @@ extension MegatronClient {
   var warnings: [String] {
     let c = model.configuration
     var warnings = model.warnings(run)
-    if c.keyValueHeads == layout.tp && c.heads > c.keyValueHeads {
+    let isExtended = model.table.architecture.spec.hasOneKeyValueHead
+    if c.keyValueHeads == layout.tp && c.heads > c.keyValueHeads && !(isExtended && needsCompanions) {
       warnings.append(
         "one key-value head on each tensor-parallel rank: MDS runs this with flash attention only "
-          + "(--use-flash-attn-v2 or its like).")
+          + "(--use-flash-attn-v2 or its like)"
+          + (isExtended
+            ? ", or started by python3 -m zerofs_megatron, with the mount's .zerofs on PYTHONPATH." : "."))
     }
     if layout.zeroStage == 3 {
       warnings.append(

@@ -86,8 +86,12 @@ extension Architecture {
   ///
   /// - Parameter sequenceLength: the run's, in tokens; `nil` where that isn't known.
   mutating func settle(_ c: ModelConfiguration, sequenceLength: Int?) {
+    // What no sequence reaches is no limit.
+    let longest = max(c.maxPositionEmbeddings, sequenceLength ?? 0)
+    sequenceLimits.removeAll { $0.tokens >= longest }
+    if let window = beyondLimits.window, window.size >= longest { beyondLimits.window = nil }
     let isBeyond = sequenceLength.map { length in sequenceLimits.contains { length > $0.tokens } }
-    if !spec.isEmpty || isBeyond == true {
+    if spec.isNeeded || isBeyond == true {
       extensionNeed = .always
     } else if isBeyond == nil && !sequenceLimits.isEmpty {
       extensionNeed = .beyondLimits

@@ -67,6 +67,13 @@ package struct ExtensionSpec: Sendable, Equatable {
 
   package var isEmpty: Bool { members.all.isEmpty }
 
+  /// Whether MDS alone computes something else. One key-value head it computes rightly, or stops: where it can't repeat the head.
+  var isNeeded: Bool {
+    var others = self
+    others.hasOneKeyValueHead = false
+    return !others.isEmpty
+  }
+
   /// What is needed, by its key, in the order of spec.py.
   package var members: JSON.Members {
     func numbers(_ values: [Int]) -> JSON { .array(values.map { .int($0) }) }

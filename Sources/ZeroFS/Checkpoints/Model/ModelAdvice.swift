@@ -28,8 +28,7 @@ extension MegatronModel {
   /// What MDS doesn't compute alone, or not for sequences that the run may have without anyone knowing.
   private func extensionWarnings(_ run: RunArguments) -> [String] {
     let architecture = table.architecture
-    var warnings = architecture.sequenceLimits.filter { $0.tokens < configuration.maxPositionEmbeddings }.map
-    {
+    var warnings = architecture.sequenceLimits.map {
       "\($0.feature): MDS alone computes this model for sequences of up to \($0.tokens) tokens, with the extension for all. Say the "
         + "run's --seq-length by --train-args, or start it by python3 -m zerofs_megatron, with the mount's .zerofs on PYTHONPATH."
     }
