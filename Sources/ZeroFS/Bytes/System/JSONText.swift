@@ -8,7 +8,7 @@ extension JSON {
     case .int(let value): "\(value)"
     case .bigInteger(let digits): digits
     case .double(let value): JSON.text(value)
-    case .string(let value): JSON.quoted(value)
+    case .string(let value): JSON.asciiQuoted(value)
     case .array(let elements): "[" + elements.map(\.text).joined(separator: ",") + "]"
     case .object(let members): "{" + members.sorted.map { "\($0):\($1.text)" }.joined(separator: ",") + "}"
     }
@@ -30,7 +30,7 @@ extension JSON {
     return number.isInfinite ? (number < 0 ? "-Infinity" : "Infinity") : "\(number)"
   }
 
-  private static func quoted(_ text: String) -> String {
+  private static func asciiQuoted(_ text: String) -> String {
     let units = text.utf16.map { unit in
       switch unit {
       case UInt16(UInt8(ascii: "\"")): "\\\""

@@ -60,7 +60,7 @@ package struct MegatronModel: Sendable {
   /// The model that a run has trained, in another layout.
   init(_ source: any ParameterSource, _ geometry: MegatronGeometry, flavor: MegatronFlavor) {
     (self.source, self.geometry, self.flavor) = (source, geometry, flavor)
-    (masters, directory) = (.source, nil)
+    (masters, directory, extensionUse) = (.source, nil, .guarded)
     means = MegatronModel.means(geometry, source)
   }
 
@@ -179,22 +179,24 @@ extension ParameterTable {
     try directory.requireLayers()
     let (family, c) = try served.configured(by: file)
     let isTied = try directory.isTied(family, configured: c.tieWordEmbeddings)
-    try self.init(family, c, isTied: isTied, path: file.path, flavor: flavor, holds: directory.locates)
+    try self.init(
+      family, c, isTied: isTied, path: file.path, flavor: flavor, sequenceLength: sequenceLength,
+      holds: directory.locates)
   }
 
   /// That of the model that a `config.json` alone describes.
   ///
   /// - Throws: likewise.
   init(of file: ConfigurationFile, flavor: MegatronFlavor) throws {
-    let family = try ModelFamily(servedBy: file)
-    let c = try ModelConfiguration(file, keys: family.keys)
+    let (family, c) = try ModelFamily(servedBy: file).configured(by: file)
     try self.init(
-      family, c, isTied: c.tieWordEmbeddings, path: file.path, flavor: flavor, holds: { _ in false })
+      family, c, isTied: c.tieWordEmbeddings, path: file.path, flavor: flavor, sequenceLength: nil,
+      holds: { _ in false })
   }
 
   private init(
     _ family: ModelFamily, _ c: ModelConfiguration, isTied: Bool, path: String, flavor: MegatronFlavor,
-    holds: (_ tensor: String) -> Bool
+    sequenceLength: Int?, holds: (_ tensor: String) -> Bool
   ) throws(ModelError) {
     do throws(ModelFamily.Refusal) {
       if flavor.splitsAttentionInThirds && c.heads != c.keyValueHeads {
