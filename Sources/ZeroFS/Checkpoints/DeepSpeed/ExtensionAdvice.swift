@@ -17,9 +17,10 @@ extension MegatronClient {
     let start =
       "  PYTHONPATH=MNT/.zerofs mpiexec -n \(layout.worldSize) python3 -m zerofs_megatron \(script) \\"
     if run.isGiven { return [start, "    ARGS…    # the run's own, as --train-args has them"] }
-    let flags = ["--load MNT", "--finetune", "--deepspeed"] + ArgumentFact.all(model).map(\.flag).filter {
-      $0.hasPrefix("--")
-    }
+    let flags =
+      ["--load MNT", "--finetune", "--deepspeed"]
+      + ArgumentFact.all(model).filter { !$0.words.isEmpty }
+      .map(\.flag)
     return [start] + wrapped(flags).map { "    \($0) \\" }
       + ["    ARGS…    # data, tokenizer, batch, learning rate, --deepspeed_config"]
   }
