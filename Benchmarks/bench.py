@@ -69,6 +69,8 @@ def main() -> None:
         stored = storage.measure(binary, scratch, disk, smollm2(options.smollm2), options.rounds)
         if options.tools:
             say("cold sources")
+            # MDS's enums, which its checkpoints name.
+            os.environ["PYTHONPATH"] = str(options.tools.resolve().parent / "oracle/stubs/megatron_enums")
             slow = cold.measure(binary, cold.slow_program(options.tools, scratch), smollm2(options.smollm2), scratch, 3,
                                 disk=disk / "cold")
         else:

@@ -19,7 +19,6 @@ from pathlib import Path
 
 from measure import MIB
 
-HERE = Path(__file__).parent
 GOAL, SOURCE_BYTES_GOAL = 0.8, 1.1
 LATENCIES_MS = (1, 10, 50)
 TP = 3  # SmolLM2 has three heads of keys
