@@ -43,7 +43,7 @@ package final class Prefetcher: Sendable {
   }
 
   fileprivate static let pending = UInt32.max
-  /// So many quick pieces, one after the other, make a file warm; what is queued of it is then dropped.
+  /// So many quick pieces make a file warm, and no more than so many are read of a file of which nothing is known.
   fileprivate static let maxQuick = 4
   /// Pieces that wait for a thread.
   fileprivate static let maxQueue = 1024
@@ -202,7 +202,9 @@ extension Prefetcher.State {
         if then != Prefetcher.pending && then != 0 && now - then < Prefetcher.maxAge { continue }
         answer = .asked
         if then == Prefetcher.pending { continue }
-        if new.count >= room { return .full }
+        if source.warmth == .unknown && source.pending == Prefetcher.maxQuick || new.count >= room {
+          return .full
+        }
         source.pieces[piece] = Prefetcher.pending
         source.pending += 1
         new.append(piece)
