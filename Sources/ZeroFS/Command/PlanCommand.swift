@@ -21,6 +21,9 @@ struct PlanCommand: ParsableCommand {
   @Flag(help: "Every file in a line of its own.")
   var files = false
 
+  @Option(help: ArgumentHelp("Draw what each rank reads, as SVG.", valueName: "file"))
+  var picture: String?
+
   @Flag(help: "Print JSON.")
   var json = false
 
@@ -29,6 +32,7 @@ struct PlanCommand: ParsableCommand {
       let source = try ModelSource(path: directory, sourceOptions)
       let checkpoint = try source.planner(options).checkpoint()
       let report = PlanReport(checkpoint, modified: source.directory.modified)
+      if let picture { try output(report.picture, to: picture) }
       if json {
         try output(report.json)
       } else {
