@@ -13,7 +13,8 @@ struct SourceOptions: ParsableArguments {
   var followLinks = false
 }
 
-/// What a command's first argument names: a model directory, or an archive of one, which brings options along.
+/// What a command's first argument names: a model directory, a model of the Hub's that is in its cache, or an archive, which
+/// brings options along.
 struct ModelSource {
   let files: any ModelFiles
   let directory: HuggingFaceDirectory
@@ -22,14 +23,16 @@ struct ModelSource {
 
   init(path: String, _ options: SourceOptions) throws {
     var status = stat()
-    if stat(path, &status) == 0, status.isRegularFile {
+    let exists = stat(path, &status) == 0
+    if exists, status.isRegularFile {
       if let file = try? SourceFile(path: path), let given = GivenFile(file) {
         throw SourceError.notADirectory(path: path, given)
       }
       let archive = try ModelArchive(path: path)
       (files, recorded) = (archive, archive.options)
     } else {
-      (files, recorded) = (try DiskDirectory(path, followsLinks: options.followLinks), CheckpointOptions())
+      let place = exists ? path : HubCache.snapshot(of: path) ?? path
+      (files, recorded) = (try DiskDirectory(place, followsLinks: options.followLinks), CheckpointOptions())
     }
     directory = try HuggingFaceDirectory(files)
   }

@@ -27,6 +27,9 @@ struct PlanCommand: ParsableCommand {
   @Option(help: ArgumentHelp("With --reads: ranks of a node.", valueName: "n"))
   var ranksPerNode = 12
 
+  @Option(help: ArgumentHelp("Draw what each rank reads, as SVG.", valueName: "file"))
+  var picture: String?
+
   @Flag(help: "Print JSON.")
   var json = false
 
@@ -44,6 +47,7 @@ struct PlanCommand: ParsableCommand {
         return try output(json ? report.json : report.text)
       }
       let report = PlanReport(checkpoint, modified: source.directory.modified)
+      if let picture { try output(report.picture, to: picture) }
       if json {
         try output(report.json)
       } else {
