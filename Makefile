@@ -78,7 +78,7 @@ asan: build-packages ## likewise under AddressSanitizer
 
 bench: build .venv/.stamp ## throughput, scale and growth against references: Benchmarks/RESULTS.md
 	$(call say,"Measuring (a quiet machine gives better figures)")
-	$(PYTHON) Benchmarks/bench.py $(ZEROFS) --disk $(BENCH_CACHE) --smollm2 $(CACHE)/smollm2 --oracle $(SHARED)/oracle
+	$(PYTHON) Benchmarks/bench.py $(ZEROFS) --disk $(BENCH_CACHE) --smollm2 $(CACHE)/smollm2 --oracle $(SHARED)/oracle --tools $(SHARED)/tools
 
 clean: ## remove what the other verbs made
 	rm -rf .build .build-tsan .build-asan .venv $(CACHE) $(BENCH_CACHE)

@@ -20,6 +20,7 @@ sys.path.insert(0, str(CONFORMANCE))
 warnings.filterwarnings("ignore")
 
 import chart
+import cold
 import converter
 import machine
 import report
@@ -41,6 +42,7 @@ def main() -> None:
     parser.add_argument("--disk", type=Path, default=Path(".build-bench"), help="a directory on a disk")
     parser.add_argument("--smollm2", type=Path, default=Path(".build-conformance/smollm2"))
     parser.add_argument("--oracle", type=Path, help="where mds_run.py is")
+    parser.add_argument("--tools", type=Path, help="where slow.c is: without it cold sources aren't measured")
     options = parser.parse_args()
     binary, start = options.zerofs.resolve(), time.monotonic()
     options.disk.mkdir(parents=True, exist_ok=True)
@@ -65,14 +67,24 @@ def main() -> None:
             say("MEGATRON_DEEPSPEED is not set: the comparison with its converter stays as it was")
         say(f"on disk: {options.rounds} rounds")
         stored = storage.measure(binary, scratch, disk, smollm2(options.smollm2), options.rounds)
+        if options.tools:
+            say("cold sources")
+            # MDS's enums, which its checkpoints name.
+            os.environ["PYTHONPATH"] = str(options.tools.resolve().parent / "oracle/stubs/megatron_enums")
+            slow = cold.measure(binary, cold.slow_program(options.tools, scratch), smollm2(options.smollm2), scratch, 3,
+                                disk=disk / "cold")
+        else:
+            slow = []
         say(f"throughput: {options.rounds} rounds")
         rows = throughput.measure(binary, scratch, disk, options.rounds)
 
     chart.draw(rows, f"{described['date']}, {described['CPU']}", HERE / "ratios.svg")
-    sections = [report.throughput(rows, options.rounds), report.sizes(sizes), report.growth(grown), report.storage(stored, options.rounds), against]
+    sections = [report.throughput(rows, options.rounds), report.sizes(sizes), report.growth(grown), report.storage(stored, options.rounds),
+                report.cold(slow), against]
     report.write([report.head(described, time.monotonic() - start), *sections])
     raw = {"machine": described, "rows": [vars(row) for row in rows + stored.rows], "sizes": [dataclasses.asdict(s) for s in sizes],
-           "growth": [dataclasses.asdict(g) for g in grown], "archives": [dataclasses.asdict(a) for a in stored.archives]}
+           "growth": [dataclasses.asdict(g) for g in grown], "archives": [dataclasses.asdict(a) for a in stored.archives],
+           "cold": [dataclasses.asdict(c) for c in slow]}
     rounded = json.loads(json.dumps(raw), parse_float=lambda text: float(f"{float(text):.5g}"))
     (HERE / "results.json").write_text(json.dumps(rounded) + "\n")
     print("\n" + "\n".join(sections))

@@ -5,6 +5,7 @@ reference is the longer of it and of the same reader of the mount with everythin
 """
 import contextlib
 import os
+import shutil
 import signal
 import statistics
 import subprocess
@@ -16,9 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from measure import MIB, compiled
+from measure import MIB
 
-HERE = Path(__file__).parent
 GOAL, SOURCE_BYTES_GOAL = 0.8, 1.1
 LATENCIES_MS = (1, 10, 50)
 TP = 3  # SmolLM2 has three heads of keys
@@ -101,6 +101,12 @@ class Disk:
         pass
 
 
+def slow_program(tools: Path, scratch: Path) -> Path:
+    flags = subprocess.check_output(["pkg-config", "--cflags", "--libs", "fuse3"], text=True).split()
+    subprocess.run(["cc", "-O2", "-w", tools / "slow.c", "-o", scratch / "slow.program", *flags], check=True)
+    return scratch / "slow.program"
+
+
 def drop(file: Path) -> None:
     descriptor = os.open(file, os.O_RDONLY)
     with contextlib.suppress(OSError):
@@ -163,10 +169,11 @@ def ranks_files(point: Path, tp: int, only: str = "") -> list[list[Path]]:
 
 def measure(zerofs: Path, slow: Path, hf: Path, scratch: Path, rounds: int, latencies=LATENCIES_MS, disk: Path | None = None
             ) -> list[Cold]:
-    """`hf` is a directory of one `model.safetensors`, and in memory; `disk` is the same on a disk."""
+    """`hf` is a directory of one `model.safetensors`; `disk` is where a copy of it on a disk goes."""
     found = []
     places = [(f"{ms} ms", lambda ms=ms: SlowSource(slow, hf, ms, scratch)) for ms in latencies]
     if disk:
+        shutil.copytree(hf, disk)
         places.append(("disk", lambda: Disk(disk)))
     for name, place in places:
         source = place()

@@ -2,6 +2,7 @@
 import statistics
 from pathlib import Path
 
+from cold import GOAL, SOURCE_BYTES_GOAL, Cold
 from converter import STEPS, Way
 from measure import Row
 from scale import RANDOM_READS, READ_BYTES, Growth, Size
@@ -41,6 +42,24 @@ def throughput(rows: list[Row], rounds: int) -> str:
         goal = "" if row.goal is None else f"{'≥' if row.metric == 'speed' else '≤'} {row.goal}"
         lines.append(f"| {row.title} | {spread(row.ratios, 2)} | {goal} | {verdict(row.is_met) if goal else ''} "
                      f"| {ours:.{digits}f} {unit} | {reference:.{digits}f} {unit} |")
+    return "\n".join(lines) + "\n"
+
+
+def cold(found: list[Cold]) -> str:
+    if not found:
+        return ""
+    lines = [
+        "## Cold sources\n",
+        "SmolLM2-135M on a file system each request of which takes a fixed time and 2 GB/s (shared/tools/slow.c), and on a disk whose "
+        "cache was dropped. *Reference*: the longer of a parallel reader of the same source in the same round (the faster of "
+        "16 × 4 MiB and 64 × 1 MiB) and of the same reader of the mount with everything in memory. *Source*: bytes read of the "
+        "source, by its size.\n",
+        f"| what is read | ratio | goal | | seconds | reference | source (goal ≤ {SOURCE_BYTES_GOAL}) | requests |",
+        "|---|---|---|---|---|---|---|---|"]
+    for row in found:
+        source = statistics.median(row.source)
+        lines.append(f"| {row.title} | {row.ratio:.2f} | ≥ {GOAL} | {verdict(row.ratio >= GOAL and source <= SOURCE_BYTES_GOAL)} "
+                     f"| {spread(row.ours, 2)} | {spread(row.reference, 2)} | {source:.2f} | {statistics.median(row.requests):.0f} |")
     return "\n".join(lines) + "\n"
 
 

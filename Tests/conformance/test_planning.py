@@ -4,6 +4,7 @@ import io
 import json
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import torch
@@ -81,6 +82,15 @@ def test_a_tree_for_3072_ranks_fits_on_a_screen(sparse70b: Path, zerofs: Path) -
     assert f"{len(report['files'])} files" in text and "= 3072 ranks" in text
     folded = [int(n) for n in re.findall(r"(\d+) files", text)]
     assert len(report["files"]) in folded
+
+
+def test_picture(golden: Path, zerofs: Path, tmp_path: Path) -> None:
+    file = tmp_path / "plan.svg"
+    report = json.loads(run(zerofs, "plan", golden / "hf/llama_bf16", "--tp", 2, "--pp", 2, "--json", "--picture", file).stdout)
+    cells = ElementTree.parse(file).findall("{*}rect")
+    shades = [int(re.search(r"(\d+)%\)", cell.get("fill")).group(1)) for cell in cells]
+    sizes = [rank["modelStates"] + rank["optimizerStates"] for rank in report["ranks"]]
+    assert len(cells) == 4 and shades[sizes.index(max(sizes))] == min(shades)      # the most is the darkest
 
 
 def test_folded_files_are_all_files(golden: Path, zerofs: Path) -> None:

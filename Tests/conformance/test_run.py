@@ -69,6 +69,9 @@ def test_signals_are_passed_on(sent: signal.Signals, hf: Path, zerofs: Path, tmp
 def test_ranks_of_a_node_share_one_mount(hf: Path, zerofs: Path, tmp_path: Path) -> None:
     process, ranks = begin(zerofs, hf, tmp_path, 3)
     assert len({mount for _, _, mount in ranks.values()}) == 1 and len(mounts(hf)) == 1
+    assert len(list(Path(mounts(hf)[0]).glob("global_step0/bf16_zero_pp_rank_*"))) == 3      # DP is the launcher's
+    status = run(zerofs, "status").stdout
+    assert any(line.split()[:2] == [mounts(hf)[0], str(hf)] and "dp3" in line for line in status.splitlines())
     (tmp_path / "go").touch()
     assert process.wait(LIMIT) == 0 and mounts(hf) == []
 

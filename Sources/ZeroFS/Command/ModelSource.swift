@@ -13,8 +13,8 @@ struct SourceOptions: ParsableArguments {
   var followLinks = false
 }
 
-/// What a command's first argument names: a model directory, an archive of one, which brings options along, or a checkpoint that
-/// a run saved.
+/// What a command's first argument names: a model directory, a model of the Hub's that is in its cache, an archive, which brings
+/// options along, or a checkpoint that a run saved.
 struct ModelSource {
   let source: CheckpointSource
   /// The files of a model; `nil` for a checkpoint.
@@ -24,7 +24,8 @@ struct ModelSource {
 
   init(path: String, _ options: CheckpointOptions, _ sourceOptions: SourceOptions) throws {
     var status = stat()
-    if stat(path, &status) == 0, status.isRegularFile {
+    let exists = stat(path, &status) == 0
+    if exists, status.isRegularFile {
       if let file = try? SourceFile(path: path), let given = GivenFile(file) {
         throw SourceError.notADirectory(path: path, given)
       }
@@ -35,7 +36,8 @@ struct ModelSource {
       (files, self.options) = (nil, options)
       source = .trained(try TrainedCheckpoint(path, tag: options.tag, need: options.need))
     } else {
-      let directory = try DiskDirectory(path, followsLinks: sourceOptions.followLinks)
+      let place = exists ? path : HubCache.snapshot(of: path) ?? path
+      let directory = try DiskDirectory(place, followsLinks: sourceOptions.followLinks)
       (files, self.options) = (directory, options)
       source = .model(try HuggingFaceDirectory(directory))
     }

@@ -29,6 +29,9 @@ struct PlanCommand: ParsableCommand {
   @Option(help: ArgumentHelp("With --reads: ranks of a node.", valueName: "n"))
   var ranksPerNode = 12
 
+  @Option(help: ArgumentHelp("Draw what each rank reads, as SVG.", valueName: "file"))
+  var picture: String?
+
   @Flag(help: "Print JSON.")
   var json = false
 
@@ -47,6 +50,12 @@ struct PlanCommand: ParsableCommand {
         let report = ReadReport(
           checkpoint, ranksPerNode: ranksPerNode, modified: source.source.modified)
         return try output(json ? report.json : report.text)
+      }
+      if let picture {
+        guard let checkpoint = served as? Checkpoint else {
+          throw TrainedError.option("--picture", why: "a Hugging Face directory has no ranks")
+        }
+        try output(PlanReport(checkpoint, modified: source.source.modified).picture, to: picture)
       }
       let report = planReport(served, modified: source.source.modified)
       if json {

@@ -115,7 +115,7 @@ package struct DiskDirectory: ModelFiles {
   }
 
   /// `org/name`, as the Hub calls a model, of a path that is that, or the model's address.
-  private static func hubID(_ path: String) -> String? {
+  static func hubID(_ path: String) -> String? {
     let address = ["https://huggingface.co/", "https://hf.co/", "hf://"].lazy.compactMap {
       path.dropping(prefix: $0)
     }.first

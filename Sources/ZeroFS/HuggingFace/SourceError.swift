@@ -69,8 +69,8 @@ package enum SourceError: Failure, Equatable {
     case .unreadable(let error):
       "\(error.path): \(error.reason). \(error.advice)"
     case .hubID(let name, let path):
-      "\(path): no such directory. zerofs reads models from disk: for the Hub's \(name) run `hf download \(name)`, and give "
-        + "the directory that it prints."
+      "\(path): no such directory, and no snapshot of it in the Hub's cache here (HF_HOME). zerofs downloads nothing: for the "
+        + "Hub's \(name) run `hf download \(name)`, and give its name again or the directory that it prints."
     case .danglingLink(let path, let target):
       "\(path): a link to \(JSON.excerpt(target)), which is missing. The download is incomplete, or the link was copied "
         + "without its file (cp -L, rsync -L copy files)."

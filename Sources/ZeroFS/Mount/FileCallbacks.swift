@@ -107,7 +107,7 @@ private func answer(
     server.log(error, reading: open.path)
     if !read.isCold || server.coldReads.claim(read.pointer) { fail(read.pointer, EIO) }
   }
-  if !read.isCold && BlockedThread.count != waits {
+  if BlockedThread.count != waits {
     server.prefetcher.noteWait(for: open.file.sourceRanges(of: window))
   }
 }

@@ -28,7 +28,12 @@ final class FileHandle: Sendable {
     let isUnhurried: Bool
     /// Whether it starts near the start of the file or the end of the last read. Who unpacks an archive skips its headers.
     let isNear: Bool
+    /// Whether the file was last read so long ago that its sources may have left the page cache.
+    let isAfterPause: Bool
   }
+
+  /// In nanoseconds.
+  private static let maxPause = 1_000_000_000
 
   /// Bytes.
   private static let near = 4 << 20
@@ -43,14 +48,16 @@ final class FileHandle: Sendable {
     return Pace(
       isInOrder: last == window.lowerBound,
       isUnhurried: Double(pause) > Double(window.count) * FileHandle.copyNanosecondsPerByte,
-      isNear: window.lowerBound < FileHandle.near || abs(window.lowerBound - last) < FileHandle.near)
+      isNear: window.lowerBound < FileHandle.near || abs(window.lowerBound - last) < FileHandle.near,
+      isAfterPause: pause > FileHandle.maxPause)
   }
 
   /// Has what a reader in order will need read ahead.
   ///
   /// - Returns: whether a read of `window` may have to wait for a source.
   func prefetch(for window: Range<Int>, _ pace: Pace, _ prefetcher: Prefetcher) -> Bool {
-    if pace.isNear { return cursor.withLock { $0.advance(to: window.lowerBound, prefetcher) } }
+    if pace.isNear, cursor.withLock({ $0.advance(to: window.lowerBound, prefetcher) }) { return true }
+    if pace.isNear || pace.isAfterPause { return pace.isAfterPause }
     return open.file.sourceRanges(of: window).contains { prefetcher.isCold($0) }
   }
 

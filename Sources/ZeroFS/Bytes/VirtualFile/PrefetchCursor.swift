@@ -14,6 +14,10 @@ package struct PrefetchCursor: Sendable {
     let bytes: Int
   }
 
+  private let own: (file: VirtualFile, entry: FileTree.Entry?)
+  /// Where the reader began to read in order, and where it is.
+  private var origin = 0
+  private var reached = 0
   /// What is being asked for: the reader's file or one after it, where it starts, and how far it was asked for.
   private var file: VirtualFile
   private var entry: FileTree.Entry?
@@ -25,7 +29,7 @@ package struct PrefetchCursor: Sendable {
 
   /// - Parameter entry: the file's, to go on from.
   package init(_ file: VirtualFile, of entry: FileTree.Entry? = nil) {
-    (self.file, self.entry) = (file, entry)
+    (self.file, self.entry, own) = (file, entry, (file, entry))
   }
 
   /// The reader is at `position` of its file, and will go on.
@@ -39,8 +43,8 @@ package struct PrefetchCursor: Sendable {
       passed += 1
     }
     steps.removeFirst(passed)
-    // It skipped something.
-    if position > start + asked, position - start <= file.count { asked = position - start }
+    if position > start + asked || position < reached - PrefetchCursor.stride { restart(at: position) }
+    reached = position
     while bytesAhead < PrefetchCursor.distance, steps.count < PrefetchCursor.maxSteps {
       // What is in memory is looked at a step ahead, and other files aren't.
       if !isCold && start + asked >= position + PrefetchCursor.stride { break }
@@ -61,8 +65,18 @@ package struct PrefetchCursor: Sendable {
     return isCold
   }
 
+  /// The reader went elsewhere in its file.
+  private mutating func restart(at position: Int) {
+    (file, entry) = own
+    (start, asked, origin) = (0, min(position, file.count), position)
+    (steps, bytesAhead) = ([], 0)
+  }
+
+  /// Goes on to the file that is read next, unless the reader only looks something up at the end of its own.
   private mutating func goOn() -> Bool {
-    guard let next = entry?.next else { return false }
+    guard origin == 0 || reached - origin > PrefetchCursor.stride, let next = entry?.next else {
+      return false
+    }
     start += file.count
     (file, entry, asked) = (next.file(), next, 0)
     return true

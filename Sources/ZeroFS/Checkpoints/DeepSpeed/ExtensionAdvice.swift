@@ -19,9 +19,8 @@ extension MegatronClient {
     if run.isGiven { return [start, "    ARGS…    # the run's own, as --train-args has them"] }
     let flags =
       ["--load MNT", "--finetune", "--deepspeed"]
-      + ArgumentFact.all(model).map(\.flag).filter {
-        $0.hasPrefix("--")
-      }
+      + ArgumentFact.all(model).filter { !$0.words.isEmpty }
+      .map(\.flag)
     return [start] + wrapped(flags).map { "    \($0) \\" }
       + ["    ARGS…    # data, tokenizer, batch, learning rate, --deepspeed_config"]
   }

@@ -21,7 +21,7 @@ package struct ArgumentFinding: Encodable, Sendable {
   var warning: String { "--train-args: \(argument) is \(given); without \(needed), \(otherwise)." }
 
   /// What of a run is not as `model` needs it: what stops first, choices last. The one place that judges a command line: for
-  /// `check`, for `--train-args`, and by `ArgumentFact.launched` for the launcher.
+  /// `check`, for `--train-args`, and by `ArgumentFact.ofLauncher` for the launcher.
   ///
   /// - Parameters:
   ///   - given: the user's command line.
@@ -60,23 +60,5 @@ package struct ArgumentFinding: Encodable, Sendable {
           : "\(vocabulary.padded), by --make-vocab-size-divisible-by \(vocabulary.divisor(tokens: tokens, tp: model.layout.tp))",
         kind: .stops, otherwise: "the embeddings' shapes don't match")
     ]
-  }
-}
-
-extension ArgumentFact {
-  /// What the launcher holds MDS's parsed arguments against, as JSON: `zerofs_megatron/facts.py`.
-  package static func launched(_ model: MegatronModel) -> String {
-    struct Fact: Encodable {
-      let value: ArgumentValue
-      let otherwise: String
-      let kind: Kind
-    }
-    let padded = ArgumentFact(
-      "padded_vocab_size", "", number: model.vocabulary.padded, .stops,
-      otherwise: "the embeddings' shapes don't match")
-    let facts = (all(model) + [padded]).filter(\.isRequired).map {
-      ($0.name, Fact(value: $0.value, otherwise: $0.otherwise, kind: $0.kind))
-    }
-    return reportJSON(Dictionary(facts, uniquingKeysWith: { first, _ in first }))
   }
 }
