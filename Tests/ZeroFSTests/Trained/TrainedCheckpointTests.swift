@@ -45,7 +45,7 @@ import Testing
     "tp2-pp1-dp1-zero0-nopipe", "tp1-pp2-dp2-zero0-pipe", "tp1-pp1-dp2-zero1-nopipe",
   ]
 
-  @Test(arguments: layouts, ["llama", "qwen2", "phi3", "gpt2", "gpt_neox"])
+  @Test(arguments: layouts, ["qwen2", "gpt_neox"])
   func theModelComesBack(name: String, type: String) throws {
     let model = try TinyModel(type)
     var options = options(name)
@@ -64,9 +64,9 @@ import Testing
     }
   }
 
-  /// Each layout, by way of three others: every stage and engine meets another.
+  /// Each layout by way of another, of another stage or engine.
   static let trips = layouts.indices.flatMap { index in
-    [1, 3, 5].map { (layouts[index], layouts[(index + $0) % layouts.count]) }
+    [3].map { (layouts[index], layouts[(index + $0) % layouts.count]) }
   }
 
   @Test(arguments: trips)
