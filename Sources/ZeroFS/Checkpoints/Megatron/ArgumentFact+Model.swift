@@ -46,7 +46,7 @@ extension ArgumentFact {
     ]
   }
 
-  static func architecture(_ table: ParameterTable) -> [ArgumentFact] {
+  private static func architecture(_ table: ParameterTable) -> [ArgumentFact] {
     let architecture = table.architecture
     let norm = architecture.normalization
     return positions(table) + activation(architecture.activation) + [

@@ -53,7 +53,7 @@ extension ArgumentFact {
   /// What the launcher can hold against a run's arguments: the model, and not the layout, which other directories of a mount and
   /// universal checkpoints have otherwise. What may be met in another way isn't among it.
   static func ofLauncher(_ model: MegatronModel) -> [ArgumentFact] {
-    (sizes(model).filter { $0.name != "make_vocab_size_divisible_by" } + architecture(model.table)).filter {
+    ofModel(model.geometry).filter {
       $0.isRequired && !$0.hasAlternative && !model.flavor.missingArguments.contains($0.name)
     }
   }

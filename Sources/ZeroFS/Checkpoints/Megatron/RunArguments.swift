@@ -108,7 +108,7 @@ extension RunArguments {
   static func findings(_ given: MegatronArguments, _ tokenizer: TokenizerFiles?, _ model: MegatronModel)
     throws(MegatronArgumentError) -> [ArgumentFinding]
   {
-    let completed = try given.completed(for: run(model, tp: 0, pp: 0, dp: 0, iteration: 0))
+    let completed = try given.completed(for: run(model, tp: 0, pp: 0, dp: 0))
     let null = given.string("tokenizer_type") == "NullTokenizer" ? given.int("vocab_size") : nil
     let tokens = null.flatMap { (0..<1 << 40).contains($0) ? $0 + 1 : nil } ?? tokenizer?.modelTokens
     return ArgumentFinding.all(given, completed: completed, tokens: tokens, model: model)

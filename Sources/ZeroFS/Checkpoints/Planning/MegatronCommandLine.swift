@@ -54,7 +54,7 @@ package struct MegatronCommandLine: Sendable {
     for other in facts where other.name != fact.name { arguments.set(other.name, other.value) }
     guard
       let completed = try? arguments.completed(
-        for: RunArguments.run(model, tp: 0, pp: 0, dp: 0, iteration: 0))
+        for: RunArguments.run(model, tp: 0, pp: 0, dp: 0))
     else { return false }
     // Not by what it comes to as well: launch scripts turn the fused kernels off.
     return (completed[fact.name] ?? .none).equals(fact.value)
