@@ -33,14 +33,15 @@ def test_cut_by_its_markers_it_is_the_regular_one(model: str, golden: Path, moun
                 assert torch.equal(cut(entries[name], rank, 2, tensor.shape[0]), tensor.float()), name
         assert seen == set(entries)
         assert len(load(tag / "zero/optimizer_state.pt")["param_groups"]) == 2
-        assert "args" not in load(tag / "mp_rank_00_model_states.pt")  # they would name one layout
+        # MDS takes consumed samples from there; a load doesn't compare the layout that they name.
+        assert load(tag / "mp_rank_00_model_states.pt")["args"].consumed_train_samples == 0
 
 
 def test_moments_on_request(golden: Path, mount) -> None:
     with mount(golden / "hf/llama_bf16", "--universal-checkpoint", "--moments", "zeros") as m:
         files = {p.name for p in m.path.glob("global_step0_universal/zero/3.mlp.dense_h_to_4h.weight/*")}
         moment = load(m.path / "global_step0_universal/zero/3.mlp.dense_h_to_4h.weight/exp_avg_sq.pt")
-    assert files == {"fp32.pt", "exp_avg.pt", "exp_avg_sq.pt"}
+    assert files == {"fp32.pt", "exp_avg.pt", "exp_avg_sq.pt", "step.pt"}
     assert not moment["param"].any() and moment["param_n_sub_params"] == 2
 
 

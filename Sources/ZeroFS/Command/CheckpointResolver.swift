@@ -10,21 +10,23 @@ struct CheckpointResolver: Sendable {
   let planner: CheckpointPlanner
 
   var layouts: LayoutResolver {
-    LayoutResolver(listed: { [planner] in planner.siblings }) { [self] name in
-      if let step = planner.sibling(name) {
-        do { return .tree(canonicalName: name, try step()) } catch { return .pending(reason: "\(error)") }
+    LayoutResolver(listed: { [planner] in planner.siblings }, { resolve($0) })
+  }
+
+  private func resolve(_ name: String) -> LayoutResolver.Answer {
+    if let step = planner.sibling(name) {
+      do { return .tree(canonicalName: name, try step()) } catch { return .pending(reason: "\(error)") }
+    }
+    guard let words = LayoutName(name) else { return .unknown }
+    do {
+      let served = try planner.served(named: words)
+      guard served.ranks <= CheckpointResolver.maxRanks else {
+        throw LayoutError.ranks(served.ranks, allowed: CheckpointResolver.maxRanks)
       }
-      guard let words = LayoutName(name) else { return .unknown }
-      do {
-        let served = try planner.served(named: words)
-        guard served.ranks <= CheckpointResolver.maxRanks else {
-          throw LayoutError.ranks(served.ranks, allowed: CheckpointResolver.maxRanks)
-        }
-        return .tree(
-          canonicalName: served.layoutName.description, served.tree(modified: planner.source.modified))
-      } catch {
-        return .refused(reason: "\(error)")
-      }
+      return .tree(
+        canonicalName: served.layoutName.description, served.tree(modified: planner.source.modified))
+    } catch {
+      return .refused(reason: "\(error)")
     }
   }
 }

@@ -7,7 +7,9 @@ extension PlanReport {
     let (left, top) = (48, 44)
     let bytes = ranks.map { $0.modelStates + $0.optimizerStates }
     let most = max(1, bytes.max() ?? 1)
-    var shapes = [text(left, 16, "\(model.type): bytes that a rank of each stage and tensor-parallel rank reads")]
+    var shapes = [
+      text(left, 16, "\(model.type): bytes that a rank of each stage and tensor-parallel rank reads")
+    ]
     for pp in 0..<layout.pp { shapes.append(text(left + pp * cell.width, top - 8, "stage \(pp)")) }
     for tp in 0..<layout.tp { shapes.append(text(4, top + tp * cell.height + 22, "TP \(tp)")) }
     for (rank, bytes) in zip(ranks, bytes) {
@@ -16,7 +18,8 @@ extension PlanReport {
       let shade = 92 - 60 * bytes / most
       shapes.append(
         "<rect x=\"\(x)\" y=\"\(y)\" width=\"\(cell.width - 4)\" height=\"\(cell.height - 4)\" fill=\"hsl(210 60% \(shade)%)\">"
-          + "<title>mp_rank \(rank.mpRank): model \(rank.modelStates.bytesText), optimizer \(rank.optimizerStates.bytesText)</title></rect>")
+          + "<title>mp_rank \(rank.mpRank): model \(rank.modelStates.bytesText), optimizer \(rank.optimizerStates.bytesText)</title></rect>"
+      )
       shapes.append(text(x + 6, y + 20, bytes.bytesText, color: shade < 60 ? "white" : "black"))
     }
     let (width, height) = (left + max(6, layout.pp) * cell.width, top + layout.tp * cell.height)

@@ -21,12 +21,15 @@ package struct HuggingFaceTensors: Sendable {
   /// than the constant, it is lost.
   package let withoutTensor: [(module: MegatronModule, name: String, content: Int, constant: Float)]
 
-  init(_ geometry: MegatronGeometry) {
+  /// - Parameter vocabularyRows: of the model's files; those that stand for a token where it isn't given.
+  init(_ geometry: MegatronGeometry, vocabularyRows: Int? = nil) {
     parallelism = geometry.parallelism
     var origins: [String: [Origin]] = [:]
     var withoutTensor: [(MegatronModule, String, Int, Float)] = []
     var table = geometry.table
-    (table.isTied, table.vocabularyRows) = (geometry.isTied, geometry.vocabulary.size)
+    (table.isTied, table.vocabularyRows) = (
+      geometry.isTied, vocabularyRows ?? geometry.vocabulary.size
+    )
     for module in geometry.allModules {
       for entry in table.entries(of: module) {
         for (index, content) in entry.sharding.contents.enumerated() {

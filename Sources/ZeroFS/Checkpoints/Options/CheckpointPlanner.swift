@@ -216,7 +216,9 @@ package struct CheckpointPlanner: Sendable {
   /// The same for a run of so many processes, where nothing says how many copies of the model there are.
   package func spread(over ranks: Int) throws(LayoutError) -> CheckpointPlanner {
     let said = flavor.megatron == nil ? options : try megatronOptions()
-    let ofOneCopy = [said.tp, said.pp, said.sp].reduce(1) { $0.multipliedReportingOverflow(by: $1 ?? 1).partialValue }
+    let ofOneCopy = [said.tp, said.pp, said.sp].reduce(1) {
+      $0.multipliedReportingOverflow(by: $1 ?? 1).partialValue
+    }
     // What doesn't come out even the run itself refuses.
     guard said.dp == nil, ofOneCopy > 0, ranks.isMultiple(of: ofOneCopy) else { return self }
     var spelled = CheckpointOptions()

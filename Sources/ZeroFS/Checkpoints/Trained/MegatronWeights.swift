@@ -16,7 +16,7 @@ enum MegatronWeights {
     let geometry = try MegatronGeometry(
       table, layout: stored.layout, vocabulary: stored.vocabulary, isTied: stored.isTied)
     if let like { try check(model, geometry, like: like) }
-    let tensors = HuggingFaceTensors(geometry)
+    let tensors = HuggingFaceTensors(geometry, vocabularyRows: table.configuration.vocabSize)
     let registered = table.family.modules(layers: table.configuration.layers).flatMap {
       ["\($0.stored).weight", "\($0.stored).bias"]
     }
