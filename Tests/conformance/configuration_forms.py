@@ -28,7 +28,7 @@ NAMES = {
 WITHOUT_ROPE = {"gpt2", "gpt_bigcode", "gpt_neo", "opt"}
 WINDOWS = {"mistral", "ministral", "qwen2", "qwen3", "phi3", "starcoder2", "olmo3", "gemma2", "gemma3_text", "exaone4",
            "cohere2", "smollm3", "gpt_neo"}
-UNCHANGEABLE_HEAD_DIM = {"gpt2", "gpt_bigcode", "gpt_neo", "gptj", "falcon", "opt"}
+UNCHANGEABLE_HEAD_DIM = {"gpt2", "gpt_bigcode", "gpt_neox", "stablelm", "gpt_neo", "gptj", "falcon", "opt"}
 FLOATS = {torch.bfloat16: "bfloat16", torch.float16: "float16", torch.float32: "float32"}
 
 
