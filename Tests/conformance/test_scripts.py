@@ -111,4 +111,4 @@ def test_as_bash(bash, tmp_path: Path, golden: Path, zerofs: Path, name: str) ->
         assert re.search(r"\bline \d+|--[a-z-]+ has", done.stderr), done.stderr
         return
     options = json.loads((out / "zerofs-manifest.json").read_text())["origin"]["options"]
-    assert {tuple(words) for words in started} == {tuple(shlex.split(options["trainArguments"]["text"]))}
+    assert {tuple(words) for words in started} == {tuple(shlex.split(options["train-args"]))}
