@@ -42,16 +42,6 @@ def pytest_report_header() -> list[str]:
     return [f"no {BESIDE}: left out {', '.join(collect_ignore)}"] if IS_BARE else []
 
 
-# What is known to be open, each with its reason: docs/open.md. A line is a test's name, or the beginning of it.
-OPEN = {line.split("`")[1] for line in (TOP / "docs/open.md").read_text().splitlines() if line.startswith("- `")}
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if any(item.nodeid.split("/")[-1].startswith(name) for name in OPEN):
-            item.add_marker(pytest.mark.xfail(reason="docs/open.md", strict=False))
-
-
 MEASURED: list[str] = []
 
 

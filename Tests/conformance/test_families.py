@@ -41,13 +41,13 @@ def copy(model: str, path: Path, **changes: object) -> Path:
 RUN = ("--num-layers 3 --hidden-size 64 --ffn-hidden-size 176 --num-attention-heads 8 --num-key-value-heads 4 "
        "--seq-length {} --max-position-embeddings 256 --micro-batch-size 1 --global-batch-size 1 --train-iters 1 --lr 1e-4 "
        "--tokenizer-type NullTokenizer --vocab-size 258 --normalization rmsnorm --layernorm-epsilon 1e-5 --swiglu "
-       "--use-rotary-position-embeddings --disable-bias-linear --untie-embeddings-and-output-weights --bf16 --zero-stage 1")
+       "--use-rotary-position-embeddings --disable-bias-linear --untie-embeddings-and-output-weights --bf16 --zero-stage 1 --deepspeed")
 
 
 @pytest.mark.parametrize("length, status, words", [(32, 0, None), (33, 3, "sliding_window 32"), (None, 0, "up to 32")])
 def test_a_window(zerofs: Path, length: int | None, status: int, words: str | None, tmp_path: Path) -> None:
     model = copy("mistral_window", tmp_path)
-    options = ["--follow-links"] + (["--train-args", RUN.format(length)] if length else [])
+    options = ["--follow-links", "--extension", "none"] + (["--train-args", RUN.format(length)] if length else [])
     done = run(zerofs, "plan", model, *options)
     assert done.returncode == status, done.stderr
     assert words in done.stderr if words else "sliding" not in done.stderr, done.stderr
@@ -67,7 +67,7 @@ def test_warnings(zerofs: Path, model: str, changes: dict, words: str, tmp_path:
     ("gpt2", "--use-rotary-position-embeddings", "use_rotary_position_embeddings"),
     ("gpt2", "--openai-gelu --max-position-embeddings 128", "max_position_embeddings"),
     ("gpt2", "--openai-gelu --normalization rmsnorm", "normalization"),
-    ("arcee", "--use-rotary-position-embeddings --normalization rmsnorm", "squared_relu"),
+    ("arcee", "--use-rotary-position-embeddings --normalization rmsnorm --disable-bias-linear", "squared_relu"),
     ("gpt_neox_sequential", "--use-rotary-position-embeddings --rotary-percent 0.25", "bias_gelu_fusion"),
     ("gpt_neox_sequential", "--use-rotary-position-embeddings --no-bias-gelu-fusion", "rotary_percent"),
     ("qwen2", "--use-rotary-position-embeddings --swiglu --disable-bias-linear --normalization rmsnorm", "add_bias_linear"),
@@ -78,7 +78,7 @@ def test_contradictions(zerofs: Path, model: str, arguments: str, word: str) -> 
     given = ("--num-layers 3 --hidden-size 64 --ffn-hidden-size 176 --seq-length 32 --max-position-embeddings 256 "
              f"--num-attention-heads {heads} --num-key-value-heads {config.get('num_key_value_heads', heads)} "
              "--micro-batch-size 1 --global-batch-size 1 --train-iters 1 --lr 1e-4 --tokenizer-type NullTokenizer "
-             f"--vocab-size 258 --bf16 --zero-stage 1 --layernorm-epsilon {config.get('rms_norm_eps', 1e-5)} ")
+             f"--vocab-size 258 --bf16 --zero-stage 1 --deepspeed --layernorm-epsilon {config.get('rms_norm_eps', 1e-5)} ")
     if not config.get("tie_word_embeddings", True):
         given += "--untie-embeddings-and-output-weights "
     if theta := config.get("rope_parameters", {}).get("rope_theta"):
@@ -90,7 +90,7 @@ def test_contradictions(zerofs: Path, model: str, arguments: str, word: str) -> 
 def test_the_fused_gelu_is_the_same(zerofs: Path) -> None:
     given = ("--num-layers 3 --hidden-size 64 --ffn-hidden-size 176 --num-attention-heads 8 --seq-length 32 "
              "--max-position-embeddings 256 --micro-batch-size 1 --global-batch-size 1 --train-iters 1 --lr 1e-4 "
-             "--tokenizer-type NullTokenizer --vocab-size 258 --bf16 --zero-stage 1")
+             "--tokenizer-type NullTokenizer --vocab-size 258 --bf16 --zero-stage 1 --deepspeed")
     for own in ("", " --openai-gelu --no-bias-gelu-fusion"):
         done = run(zerofs, "plan", GOLDEN / "hf/gpt2", "--train-args", given + own)
         assert done.returncode == 0, done.stderr

@@ -235,9 +235,10 @@ def test_reports(golden: Path, zerofs: Path, tiny: Path, mount) -> None:
     with mount(tiny, "--tp", 2) as m:
         control = m.path / ".zerofs"
         assert set(os.listdir(m.path)) == ROOT, ".zerofs is not listed"
-        assert sorted(os.listdir(control)) == ["log", "origin.json", "plan.json", "source.json", "version"]
+        assert sorted(os.listdir(control)) == [
+            "extension.json", "log", "origin.json", "plan.json", "source.json", "version", "zerofs_megatron"]
         assert stat.S_ISDIR(os.stat(control).st_mode)
-        for name in os.listdir(control):
+        for name in set(os.listdir(control)) - {"zerofs_megatron"}:
             text = (control / name).read_bytes()
             assert len(text) == os.stat(control / name).st_size, name
         plan = subprocess.run([zerofs, "plan", tiny, "--tp", "2", "--json"], capture_output=True, check=True)

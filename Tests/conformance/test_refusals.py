@@ -46,15 +46,17 @@ def edit_json(path: Path, **changes: object) -> None:
 
 @pytest.mark.parametrize("changes, word", [
     ({"model_type": "mixtral"}, "mixtral's experts.*DeepSpeed 0.19.8"),
+    ({"model_type": "qwen3"}, "q_norm"),
     ({"model_type": "mpt"}, "ALiBi"),
     ({"rope_parameters": {"rope_theta": 1e300}}, "rope_theta"),
     ({"rope_parameters": {"rope_theta": 0.5}}, "rope_theta"),
+    ({"hidden_act": "gelu"}, "gelu"),
     ({"hidden_act": "mish"}, "mish"),
     ({"quantization_config": {"quant_method": "fp8"}}, "quantization"),
 ], ids=lambda value: value if isinstance(value, str) else "")
 def test_model(tiny: Path, refused, changes: dict, word: str) -> None:
     edit_json(tiny / "config.json", **changes)
-    refused(tiny, MODEL, [word])
+    refused(tiny, MODEL, [word], "--extension", "none")
 
 
 # Layouts

@@ -1,4 +1,5 @@
 """zerofs run: a mount for as long as a command runs, one on each node, whoever is killed."""
+import contextlib
 import os
 import signal
 import subprocess
@@ -88,6 +89,21 @@ def test_a_killed_rank_leaves_no_mount(victim: str, hf: Path, zerofs: Path, tmp_
     until(lambda: mounts(hf) == [])
     (tmp_path / "go").touch()      # for orphans
     assert process.wait(LIMIT) != 0
+
+
+def test_a_job_killed_with_all_its_daemons_leaves_nothing_for_the_next(hf: Path, zerofs: Path, golden: Path, tmp_path: Path) -> None:
+    process, ranks = begin(zerofs, hf, tmp_path, 2)
+    for folder in Path("/proc").glob("[0-9]*"):      # the ranks, their daemon, and who waits for the last of them
+        with contextlib.suppress(OSError):
+            if str(hf).encode() in (folder / "cmdline").read_bytes().split(b"\0") and os.readlink(folder / "exe") == str(zerofs):
+                os.kill(int(folder.name), signal.SIGKILL)
+    (tmp_path / "go").touch()
+    process.wait(LIMIT)
+    assert mounts(hf) == [ranks[0][2]]
+    with pytest.raises(OSError, match="not connected"):
+        os.statvfs(ranks[0][2])
+    assert run(zerofs, "run", golden / "hf/llama_fp16", "--", "true").returncode == 0
+    assert mounts(hf) == []
 
 
 def test_jobs_in_a_row_go_on_from_what_was_saved(hf: Path, zerofs: Path, tmp_path: Path) -> None:

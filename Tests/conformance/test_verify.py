@@ -162,7 +162,8 @@ def test_golden_tree_of_another_model(golden: Path, verify) -> None:
 def test_copy_of_a_mount_without_its_origin(tmp_path: Path, hf: Path, mount, zerofs: Path, verify) -> None:
     with mount(hf, *LAYOUT) as m:
         shutil.copytree(m.path, tmp_path / "copy")
-    assert_refused(run(zerofs, "verify", tmp_path / "copy"), SOURCE, "--against HF_DIR")
+    (said,) = verify(0, tmp_path / "copy")
+    assert "agree with their checksums" in said and "tensors with their copies" in said
     (said,) = verify(0, tmp_path / "copy", "--against", hf)
     assert "tensors in" in said
 

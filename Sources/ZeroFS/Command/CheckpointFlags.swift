@@ -220,6 +220,10 @@ struct CheckpointFlags: ParsableArguments {
     options.untieEmbeddingsAndOutputWeights = layout.untieEmbeddingsAndOutputWeights ? true : nil
     options.iteration = layout.iteration
     options.trainArguments = try run.trainArguments.map { given in
+      // A script of the user's own has a command line of its own.
+      if options.flavor == .hf {
+        throw LayoutError.notInFlavor(option: "--train-args", flavor: CheckpointOptions.Flavor.hf.rawValue)
+      }
       let run =
         try options.flavor == .trainer
         ? TrainingArguments.recorded(textOrFile: given) : MegatronArguments.recorded(textOrFile: given)

@@ -108,7 +108,6 @@ struct MaterializeCommand: ParsableCommand {
       let model = try ModelSource(path: directory, options, sourceOptions)
       let planner = try model.planner()
       let served = try planner.served()
-      warn(served.warnings)
       let tree = served.writtenTree(modified: model.source.modified)
       let origin = Manifest.Origin(
         zerofs: Zerofs.version, layout: served.layoutName.description, options: planner.recorded,
@@ -116,6 +115,7 @@ struct MaterializeCommand: ParsableCommand {
       let launched = try rank == nil ? LaunchedShare.find() : nil
       let display = ProgressDisplay(json: json)
       if let launched { try display.begin(launched, target: target) }
+      warn(served.warnings)
       if let compress {
         if let launched, launched.share.rank != 0 { return try leaveArchive(to: launched) }
         try write(

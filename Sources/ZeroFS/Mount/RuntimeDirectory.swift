@@ -11,12 +11,13 @@ final class RuntimeDirectory: Sendable {
   private let descriptor: Int32
 
   /// The places of a user, the best first. Without a session of systemd's there is no `/run/user/UID`, and a container may have
-  /// nothing but `/dev/shm` that can be written.
+  /// nothing but `/dev/shm` that can be written, or a `/run` that is on a disk: such places come last.
   static func places(of user: uid_t) -> [String] {
-    [
+    let places = [
       user == 0 ? "/run/zerofs" : "/run/user/\(user)/zerofs", "/tmp/zerofs-\(user)",
       "/dev/shm/zerofs-\(user)",
     ]
+    return places.filter(isInMemory) + places.filter { !isInMemory($0) }
   }
 
   /// The directory `path`, if it is one that `user` alone can write. A link that someone planted there is not followed.
@@ -41,6 +42,13 @@ final class RuntimeDirectory: Sendable {
       if let directory = RuntimeDirectory(path, of: geteuid()) { return directory }
     }
     throw .noRuntimeDirectory(tried: places)
+  }
+
+  private static func isInMemory(_ path: String) -> Bool {
+    let parent = path[..<(path.lastIndex(of: "/") ?? path.endIndex)]
+    var status = statfs()
+    let tmpfs = 0x0102_1994  // TMPFS_MAGIC of linux/magic.h
+    return statfs(String(parent), &status) == 0 && status.f_type == tmpfs
   }
 
   /// A descriptor of the file `name`, which must be regular; `nil` with an errno otherwise.

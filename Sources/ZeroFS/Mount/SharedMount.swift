@@ -5,7 +5,8 @@ import Glibc
 /// A mount of one node that several processes use: the first one mounts, the last one to leave unmounts.
 ///
 /// Who uses it holds a lock, which the kernel takes back from a process that dies, however it does: a process of its own waits for
-/// the last lock and unmounts where nobody else did. Locks are in memory of this node (`RuntimeDirectory`).
+/// the last lock and unmounts where nobody else did. Where that one and the daemon were killed, too, as batch systems end jobs, the
+/// next one here removes the dead mount. Locks are in memory of this node (`RuntimeDirectory`).
 package final class SharedMount {
   /// Where it is mounted.
   package let path: String
@@ -22,6 +23,7 @@ package final class SharedMount {
     directory = try RuntimeDirectory.own()
     name = "run-" + RuntimeDirectory.name(of: key)
     path = "\(directory.path)/\(name)"
+    SharedMount.removeDead(in: directory)
     // One after the other, until the first has mounted.
     let gate = try OwnerLock(in: directory, name + ".gate", .exclusive)
     users = try OwnerLock(in: directory, name + ".users", .shared)
@@ -38,6 +40,16 @@ package final class SharedMount {
       startWatcher()
     }
     users.keepFromChildren()
+  }
+
+  /// Removes the mounts of jobs of which no process is left.
+  private static func removeDead(in directory: RuntimeDirectory) {
+    var statistics = statvfs()
+    for mount in MountEntry.all() where mount.isZerofs && mount.point.hasPrefix("\(directory.path)/run-") {
+      // Not one that begins: its answer is waited for.
+      guard statvfs(mount.point, &statistics) != 0, errno == ENOTCONN else { continue }
+      if Unmount.detach(mount.point, lazily: true) == nil { rmdir(mount.point) }
+    }
   }
 
   /// Whether a living daemon serves it.

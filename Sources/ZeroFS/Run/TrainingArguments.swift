@@ -49,8 +49,11 @@ package struct TrainingArguments: Sendable {
     ])
 
   /// The command line of `init(textOrFile:)` with all that it depends on.
+  ///
+  /// - Throws: as `init(textOrFile:)`: a text that is recorded doesn't tell any more what of it was open.
   package static func recorded(textOrFile text: String) throws -> (text: String, notes: [String]) {
     let text = try RunText(textOrFile: text, program)
+    _ = try TrainingArguments(text)
     return (text.recorded, text.notes)
   }
 

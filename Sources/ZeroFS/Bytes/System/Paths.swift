@@ -6,6 +6,13 @@ package func splitPath(_ path: String) -> (directory: Substring, name: Substring
   return (path[..<slash], path[slash...])
 }
 
+/// The directory of a path, as one that can be opened.
+package func directoryPath(of path: String) -> String {
+  let directory = splitPath(path).directory
+  if directory.isEmpty { return "." }
+  return directory == "/" ? "/" : String(directory.dropLast())
+}
+
 /// Whether a relative path stays below the directory that it is of: what a file records is no way out of it.
 ///
 /// Compared byte by byte: a slash with a combining mark behind it is a slash to the kernel, and another character to Swift.

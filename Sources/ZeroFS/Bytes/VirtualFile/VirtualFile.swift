@@ -110,6 +110,16 @@ package struct VirtualFile: Sendable {
     return ranges
   }
 
+  /// Whether all of `range` is zeros that come from no source.
+  package func isZeros(in range: Range<Int>) -> Bool {
+    var index = extentIndex(at: range.lowerBound)
+    while index < extents.count, starts[index] < range.upperBound {
+      guard case .zeros = extents[index] else { return false }
+      index += 1
+    }
+    return true
+  }
+
   /// Bytes that are not in holes.
   package var dataBytes: Int {
     extents.reduce(0) { $0 + ($1.isHole ? 0 : $1.count) }

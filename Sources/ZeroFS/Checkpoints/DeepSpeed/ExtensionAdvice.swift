@@ -19,17 +19,20 @@ extension MegatronClient {
     if run.isGiven { return [start, "    ARGS…    # the run's own, as --train-args has them"] }
     let flags =
       ["--load MNT", "--finetune", "--deepspeed"]
-      + ArgumentFact.all(model).filter { !$0.words.isEmpty }
+      + ArgumentFact.all(model).filter { !$0.words.isEmpty && $0.name != "deepspeed" }
       .map(\.flag)
-    return [start] + wrapped(flags).map { "    \($0) \\" }
-      + ["    ARGS…    # data, tokenizer, batch, learning rate, --deepspeed_config"]
+    return [
+      start,
+      wrapped(flags + ["ARGS…"]).map { "    \($0)" }.joined(separator: " \\\n")
+        + "    # data, tokenizer, batch, learning rate, --deepspeed_config",
+    ]
   }
 
-  /// Lines of at most 100 characters.
+  /// Lines of at most 120 characters, with what stands around them.
   private func wrapped(_ words: [String]) -> [String] {
     var lines: [String] = []
     for word in words {
-      if let last = lines.last, last.count + word.count < 100 {
+      if let last = lines.last, last.count + word.count < 118 {
         lines[lines.count - 1] = "\(last) \(word)"
       } else {
         lines.append(word)

@@ -55,7 +55,7 @@ struct UniversalCheckpoint: Sendable {
 
   /// What the engine reads beside the parameters, which holds for every layout. `args` name one, which a load doesn't compare; it
   /// takes the consumed samples from there, and makes new generators where the layout is another (MDS
-  /// `megatron/checkpointing.py`: `load_checkpoint`). The guard, which they would hold, is an entry of its own.
+  /// `megatron/checkpointing.py`: `load_checkpoint`).
   private func modelState() -> PickleValue {
     guard case .dict(let items) = ModelState(tp: 0, pp: 0, dp: 0, state: state, settings: settings).value()
     else { return .none }
@@ -66,8 +66,7 @@ struct UniversalCheckpoint: Sendable {
       items: items.filter { item in
         guard case .string(let key) = item.key else { return true }
         return !own.contains(key)
-      } + [(.string("module"), .none), (.string("mp_world_size"), .int(1))]
-        + (state.guardObject.map { [(.string(MegatronExtensionFiles.package), $0)] } ?? []))
+      } + [(.string("module"), .none), (.string("mp_world_size"), .int(1))])
   }
 
   private func archive(_ path: String, _ value: @escaping @Sendable () -> PickleValue) -> FileTree.Entry {

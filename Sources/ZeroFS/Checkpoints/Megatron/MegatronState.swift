@@ -41,7 +41,7 @@ struct MegatronState: Sendable {
   }
 
   /// What keeps a run without the extension, or with another spec, from loading the checkpoint (zerofs_megatron/guard.py).
-  var guardObject: PickleValue? {
+  private var guardObject: PickleValue? {
     guard model.extensionUse == .guarded, model.table.architecture.extensionNeed == .always else {
       return nil
     }

@@ -29,12 +29,11 @@ package struct MegatronModel: Sendable {
     masters: Parameter.Masters = .parameters, flavor: MegatronFlavor = .alcf, sequenceLength: Int? = nil,
     extensionUse: ExtensionUse = .guarded
   ) throws {
-    // Sequences short enough for MDS alone, if there are such.
-    let table = try ParameterTable(
-      of: directory, flavor: flavor, sequenceLength: extensionUse == .none ? 0 : sequenceLength)
+    let table = try ParameterTable(of: directory, flavor: flavor, sequenceLength: sequenceLength)
     if extensionUse == .none && table.architecture.extensionNeed == .always {
+      let window = table.architecture.spec.window.map { ", sliding_window \($0.size)" } ?? ""
       throw ModelError.unsupported(
-        feature: table.architecture.spec.summary,
+        feature: table.architecture.spec.summary + window,
         why:
           "MDS computes this with its extension only. Leave --extension none out, or train the model with --flavor hf.",
         path: directory.configurationFile.path)

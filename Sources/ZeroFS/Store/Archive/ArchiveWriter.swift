@@ -75,7 +75,7 @@ package struct ArchiveWriter: Sendable {
       }
       return Int(status.st_size)
     }
-    let directory = directoryPath
+    let directory = directoryPath(of: path)
     guard access(directory, W_OK | X_OK) == 0 else { throw TargetError.unwritable(path: path, errno: errno) }
     if let free = freeBytes(directory), case let needed = try estimate().bytes, needed > free {
       throw TargetError.tooSmall(path: path, neededBytes: needed, freeBytes: free)
@@ -113,11 +113,6 @@ package struct ArchiveWriter: Sendable {
     }
   }
 
-  private var directoryPath: String {
-    let directory = splitPath(path).directory
-    return directory.isEmpty ? "." : String(directory)
-  }
-
   // MARK: writing
 
   /// What is known of a frame once it is written.
@@ -134,7 +129,9 @@ package struct ArchiveWriter: Sendable {
   /// - Throws: `TargetError`, `ReadError`; what was written is removed then.
   package func write(jobs: Int, _ progress: ByteProgress) throws -> Int {
     let directory: OpenDirectory
-    do { directory = try OpenDirectory(path: directoryPath) } catch { throw TargetError(reading: error) }
+    do { directory = try OpenDirectory(path: directoryPath(of: path)) } catch {
+      throw TargetError(reading: error)
+    }
     let target = TargetFile(String(splitPath(path).name), in: directory, isOneOfMany: false)
     let chunks = try layout.chunks()
     return try target.replacing { descriptor in

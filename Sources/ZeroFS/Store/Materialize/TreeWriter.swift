@@ -89,9 +89,7 @@ package struct TreeWriter: Sendable {
 
   /// The root, or where it will be made.
   private var existingRoot: String {
-    if access(root, F_OK) == 0 { return root }
-    let directory = splitPath(root).directory
-    return directory.isEmpty ? "." : String(directory)
+    access(root, F_OK) == 0 ? root : directoryPath(of: root)
   }
 
   /// Nothing may be there that isn't of this checkpoint.

@@ -8,8 +8,8 @@ struct TensorComparison {
 
   private let path: String
 
-  /// Compares every tensor of `expected` that comes from the model with the one that `actual` has in its place. What else the
-  /// two hold may differ.
+  /// Compares every parameter and master of `expected` with the one that `actual` has in its place. What else the two hold may
+  /// differ.
   ///
   /// - Parameter padding: whether zeros behind the model's elements are compared, too. MDS leaves padded rows of the vocabulary
   ///   as it initialised them.
@@ -30,12 +30,13 @@ struct TensorComparison {
       findings.append(Finding(path, "\(error)"))
       return
     }
-    for tensor in wanted.value.tensors where !source.modelRanges(of: tensor).isEmpty {
+    for tensor in wanted.value.tensors
+    where !source.modelRanges(of: tensor).isEmpty || source.isAddedBias(tensor, in: path) {
       guard let other = found[tensor.path] else {
         findings.append(Finding(path, tensor: tensor.path, "is missing"))
         continue
       }
-      let ranges = padding ? nil : source.modelRanges(of: tensor)
+      let ranges = padding || source.isAddedBias(tensor, in: path) ? nil : source.modelRanges(of: tensor)
       if let what = try TensorComparison.difference(tensor, other, in: ranges) {
         findings.append(Finding(path, tensor: tensor.path, what))
       } else {
@@ -59,6 +60,14 @@ struct TensorComparison {
 }
 
 extension VirtualFileSource {
+  /// Whether it is a bias that MDS has and the model hasn't: zeros before the first step.
+  func isAddedBias(_ tensor: PickleTensor, in path: String) -> Bool {
+    guard case .tensor(let run)? = tensor.extents.first, tensor.shape.count == 1,
+      !path.hasSuffix("optim_states.pt")
+    else { return false }
+    return file.isZeros(in: run.offset..<(run.offset + tensor.extents[0].count))
+  }
+
   /// The bytes of a tensor, counted from its first, that are weights: not literal numbers, nor zeros.
   func modelRanges(of tensor: PickleTensor) -> [Range<Int>] {
     guard case .tensor(let run)? = tensor.extents.first else { return [] }

@@ -5,7 +5,7 @@ extension ModelFamily {
   static let olmo = ModelFamily(
     "olmo", models: "OLMo 1B and 7B",
     keys: ConfigurationKeys(
-      [.headDim: [], .normEps: [], .mlpBias: []], vocabSize: 50304, normEps: 1e-05),
+      [.normEps: [], .mlpBias: []], vocabSize: 50304, normEps: 1e-05),
     normalization: .layerNorm,
     layer: decoderLayer(attentionBias: .attentionBias, outputBias: .attentionBias).filter {
       ![.inputNorm, .postAttentionNorm].contains($0.role)
