@@ -30,13 +30,15 @@ struct TensorComparison {
       findings.append(Finding(path, "\(error)"))
       return
     }
-    for tensor in wanted.value.tensors
-    where !source.modelRanges(of: tensor).isEmpty || source.isAddedBias(tensor, in: path) {
+    for tensor in wanted.value.tensors {
+      let added = source.isAddedBias(tensor)
+      let weights = source.modelRanges(of: tensor)
+      guard added || !weights.isEmpty else { continue }
       guard let other = found[tensor.path] else {
         findings.append(Finding(path, tensor: tensor.path, "is missing"))
         continue
       }
-      let ranges = padding || source.isAddedBias(tensor, in: path) ? nil : source.modelRanges(of: tensor)
+      let ranges = padding || added ? nil : weights
       if let what = try TensorComparison.difference(tensor, other, in: ranges) {
         findings.append(Finding(path, tensor: tensor.path, what))
       } else {
@@ -61,10 +63,8 @@ struct TensorComparison {
 
 extension VirtualFileSource {
   /// Whether it is a bias that MDS has and the model hasn't: zeros before the first step.
-  func isAddedBias(_ tensor: PickleTensor, in path: String) -> Bool {
-    guard case .tensor(let run)? = tensor.extents.first, tensor.shape.count == 1,
-      !path.hasSuffix("optim_states.pt")
-    else { return false }
+  func isAddedBias(_ tensor: PickleTensor) -> Bool {
+    guard tensor.path.hasSuffix("bias"), case .tensor(let run)? = tensor.extents.first else { return false }
     return file.isZeros(in: run.offset..<(run.offset + tensor.extents[0].count))
   }
 
