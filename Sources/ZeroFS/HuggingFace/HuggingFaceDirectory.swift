@@ -94,6 +94,12 @@ package struct HuggingFaceDirectory: Sendable {
     try tensor(name, shape: table.tensors[name]?.tensor.shape ?? [])
   }
 
+  /// Whether the tensor `name` holds integers: a mask, positions or packed bits, and no weights as they are.
+  package func isInteger(_ name: String) -> Bool {
+    guard let dtype = table.tensors[name]?.tensor.dtype else { return false }
+    return ["I", "U", "BOOL"].contains(where: dtype.hasPrefix)
+  }
+
   /// The file that holds tensor `name`.
   package func file(of name: String) -> String { table.tensors[name]?.file.path ?? path }
 
