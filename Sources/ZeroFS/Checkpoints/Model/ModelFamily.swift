@@ -189,8 +189,9 @@ package struct ModelFamily: Sendable {
 }
 
 extension HuggingFaceDirectory {
-  /// The tensors that a model has no place for: not what every implementation computes, nor integers, which no run trains.
+  /// The tensors that a model has no place for: neither what every implementation computes, nor
+  /// integers, which no run trains.
   func foreignTensors(besides known: Set<String>) -> [String] {
-    tensorNames.filter { !known.contains($0) && !ModelFamily.isComputed($0) && !isInteger($0) }
+    tensorNames.filter { !known.contains($0) && !ModelFamily.isComputed($0) && holdsWeights($0) }
   }
 }
