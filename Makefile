@@ -37,9 +37,11 @@ build: build-packages ## build the release binary, .build/release/zerofs
 PREFIX ?= /usr/local
 COMPLETION = $(DESTDIR)$(PREFIX)/share
 
-install: build ## PREFIX=/usr/local: the binary, and what completes its words in bash, zsh and fish
+install: build ## PREFIX=/usr/local: the binary, zerofs_megatron, completion for bash, zsh and fish
 	$(call say,"Installing to $(DESTDIR)$(PREFIX)")
 	install -D -m 755 $(ZEROFS) $(DESTDIR)$(PREFIX)/bin/zerofs
+	install -d $(COMPLETION)/zerofs
+	cp -r Sources/MegatronExtension/zerofs_megatron $(COMPLETION)/zerofs/
 	install -d $(COMPLETION)/bash-completion/completions $(COMPLETION)/zsh/site-functions $(COMPLETION)/fish/vendor_completions.d
 	$(ZEROFS) --generate-completion-script bash > $(COMPLETION)/bash-completion/completions/zerofs
 	$(ZEROFS) --generate-completion-script zsh > $(COMPLETION)/zsh/site-functions/_zerofs
