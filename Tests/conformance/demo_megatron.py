@@ -32,7 +32,7 @@ def command_line(zerofs: Path, hf: Path, layout: list, tokens: list[int], steps:
     config |= {"train_batch_size": dp, "train_micro_batch_size_per_gpu": 1, "steps_per_print": 1000}
     (folder / "deepspeed.json").write_text(json.dumps(config))
     return model + f"""--seq-length {len(tokens)} --micro-batch-size 1 --global-batch-size {dp} --train-iters {steps}
-        --lr 5e-5 --lr-decay-style constant --weight-decay 0.1 --clip-grad 1
+        --lr 5e-5 --lr-decay-style constant --lr-decay-iters 1000 --weight-decay 0.1 --clip-grad 1
         --data-path {folder / 'corpus'} --data-cache-path {folder / 'cache'} --split 100,0,0 --num-workers 0
         --log-interval 1 --eval-iters 0 --eval-interval 1000 --save-interval 1000 --distributed-backend gloo
         --no-masked-softmax-fusion --no-bias-gelu-fusion --no-bias-dropout-fusion --no-gradient-accumulation-fusion""".split()

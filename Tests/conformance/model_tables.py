@@ -21,12 +21,12 @@ def joined(names: list[str]) -> str:
 
 
 def summary(tables: str) -> str:
-    """Three rows: families that MDS computes alone, with the extension, and features that it lacks."""
+    """Three rows: families that MDS computes alone, with the extension, and features without which others are refused."""
     served, lacking = (list(map(cells, table.splitlines()[2:])) for table in tables.split("\n\n"))
     extended = [name for _, name, computed in served if "with the extension" in computed]
     alone = [name for _, name, computed in served if "with the extension" not in computed]
-    rows = [("computes them", alone), ("computes them with [`zerofs_megatron`](docs/extension.md)", extended),
-            ("lacks what they need", [feature for feature, _ in lacking])]
+    rows = [("computes alone", alone), ("computes with [`zerofs_megatron`](docs/extension.md)", extended),
+            ("lacks what others need", [feature for feature, _ in lacking])]
     return "".join(f"| {what} | {joined(names)} |\n" for what, names in [("Megatron-DeepSpeed", ["families"]), ("---", ["---"]), *rows])
 
 
