@@ -117,23 +117,29 @@ def tree(root: Path) -> None:
             print(f"    {f.name:58s} {f.stat().st_size:>12,}")
 
 
-def as_a_checkpoint(demo: Demo, source: Path, name: str) -> None:
-    """Mounted for Megatron-DeepSpeed: its weights and masters, and DeepSpeed's view of one rank."""
+@contextlib.contextmanager
+def as_a_checkpoint(demo: Demo, source: Path, name: str) -> Iterator[Mount]:
+    """Mounted for Megatron-DeepSpeed, with the weights and masters of the source."""
     layout = ["--tp", TP, "--pp", PP, "--dp", DP, "--zero-stage", 1, "--dtype", "bf16"]
     with demo.mount(source, name, *layout) as mount:
         tree(mount.path)
         with progress("rebuilding the weights"):
             good = demo_weights.agree(mount.path, source, TP, PP, DP)
         demo.check(good, "equal weights, equal loss")
-        script = Path(__file__).with_name("deepspeed_load.py")
-        with progress("DeepSpeed loads one rank (the first time it compiles its CPU collective)"):
-            done = subprocess.run([sys.executable, "-W", "ignore", script, mount.path, "--dp", str(DP), "--zero", "1"],
-                                  capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-3000:]
-        result = json.loads(done.stdout)
-        demo.check(result["masters_differ"] == 0 and result["nonzero"] == result["parameters"],
-                   f"{result['optimizer']} loaded {result['parameters']} parameters; masters that are not the weights: "
-                   f"{result['masters_differ']}")
+        yield mount
+
+
+def loads_in_deepspeed(demo: Demo, tree: Path) -> None:
+    """The optimizer state of the first model-parallel rank."""
+    script = Path(__file__).with_name("deepspeed_load.py")
+    with progress("DeepSpeed loads one of its model-parallel ranks"):
+        done = subprocess.run([sys.executable, "-W", "ignore", script, tree, "--dp", str(DP), "--zero", "1"],
+                              capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    result = json.loads(done.stdout)
+    demo.check(result["masters_differ"] == 0 and result["nonzero"] == result["parameters"],
+               f"{result['optimizer']} loaded {result['parameters']} parameters; masters that are not the weights: "
+               f"{result['masters_differ']}")
 
 
 def falls(demo: Demo, own: float, losses: list[float]) -> None:
@@ -151,7 +157,7 @@ def train_deepspeed(demo: Demo) -> Path:
     (demo.scratch / "cases.json").write_text(json.dumps([case]))
     script, out = Path(__file__).with_name("demo_engine.py"), demo.scratch / "out.json"
     with demo.mount(demo.hf, "for-deepspeed", "--flavor", "hf", "--dp", 2, "--zero-stage", 2):
-        with progress("training in DeepSpeed, ZeRO 2 on two processes"):
+        with progress("training in DeepSpeed, ZeRO 2 (the first time it compiles its CPU collective)"):
             done = subprocess.run([sys.executable, "-W", "ignore", script, demo.scratch / "cases.json", out],
                                   capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
@@ -172,7 +178,8 @@ def as_hugging_face(demo: Demo, saved: Path, batch: list[list[int]], last: float
         demo.check(abs(loss - last) < 0.05, f"transformers' loss of the trained model: {loss:.4f}")
         print(f"  before: {before}\n  after:  {after}")
         if not demo.checkout:
-            as_a_checkpoint(demo, mount.path, "another-layout")
+            with as_a_checkpoint(demo, mount.path, "another-layout") as another:
+                loads_in_deepspeed(demo, another.path)
 
 
 def train_megatron(demo: Demo) -> None:
@@ -205,7 +212,8 @@ def main() -> int:
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="demo.", dir=hf.parent) as scratch:
         demo = Demo(arguments.zerofs.resolve(), hf, Path(scratch), Path(checkout).resolve() if checkout else None)
-        as_a_checkpoint(demo, hf, "checkpoint")
+        with as_a_checkpoint(demo, hf, "checkpoint"):
+            pass
         train_megatron(demo) if checkout else train_deepspeed(demo)
     say("What it cost")
     demo.check(demo.written == 0, f"disk written by zerofs: {demo.written} bytes")
