@@ -35,15 +35,15 @@ build: build-packages ## build the release binary, .build/release/zerofs
 	swift build -c release --static-swift-stdlib --product zerofs
 
 PREFIX ?= /usr/local
-COMPLETION = $(DESTDIR)$(PREFIX)/share
+MANUAL := manual/debug/generate-manual
 
-install: build ## PREFIX=/usr/local: the binary, and what completes its words in bash, zsh and fish
+# The tool of swift-argument-parser that its plugin runs; the package is there once zerofs is built.
+%/$(MANUAL):
+	swift build --package-path $*/checkouts/swift-argument-parser --scratch-path $*/manual --product generate-manual
+
+install: build .build/$(MANUAL) ## PREFIX=/usr/local: the program, its manual pages, completion for bash, zsh and fish
 	$(call say,"Installing to $(DESTDIR)$(PREFIX)")
-	install -D -m 755 $(ZEROFS) $(DESTDIR)$(PREFIX)/bin/zerofs
-	install -d $(COMPLETION)/bash-completion/completions $(COMPLETION)/zsh/site-functions $(COMPLETION)/fish/vendor_completions.d
-	$(ZEROFS) --generate-completion-script bash > $(COMPLETION)/bash-completion/completions/zerofs
-	$(ZEROFS) --generate-completion-script zsh > $(COMPLETION)/zsh/site-functions/_zerofs
-	$(ZEROFS) --generate-completion-script fish > $(COMPLETION)/fish/vendor_completions.d/zerofs.fish
+	Packaging/install.sh $(ZEROFS) .build/$(MANUAL) $(DESTDIR)$(PREFIX)
 
 # One file without shared libraries, for machines that are older than this one: libc, libfuse3 and libstdc++ are linked in.
 DIST := .build-dist
@@ -55,9 +55,9 @@ static: build-packages ## build a binary that needs no library: .build-dist/rele
 	Packaging/libisal.sh $(DIST)/lib
 	swift build -c release --scratch-path $(DIST) --product zerofs -Xswiftc -static-executable -Xlinker -L$(abspath $(DIST)/lib)
 
-dist: static ## a tarball that runs on x86-64 Linux with /dev/fuse and fusermount3
+dist: static $(DIST)/$(MANUAL) ## a tarball that runs on x86-64 Linux with /dev/fuse and fusermount3
 	$(call say,"Packing the tarball")
-	Packaging/tarball.sh $(STATIC) $(DIST)
+	Packaging/tarball.sh $(STATIC) $(DIST)/$(MANUAL) $(DIST)
 
 wheel: static ## a Python wheel with the program and zerofs_megatron
 	$(call say,"Packing the wheel")

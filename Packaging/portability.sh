@@ -42,7 +42,7 @@ for suite in ${SUITES:-bullseye bookworm trixie}; do
   cp "$roots/read" "$root/read"
   cp "$dist"/zerofs-*.whl "$root/tmp/"
   tar -C "$root/usr/local" --strip-components=1 -xzf "$(ls "$dist"/zerofs-*.tar.gz)"
-  [ -e "$root/dev/fuse" ] || mknod -m 666 "$root/dev/fuse" c 10 229
+  rm -f "$root/dev/fuse" && mknod -m 666 "$root/dev/fuse" c 10 229
   ln -sf /proc/self/mounts "$root/etc/mtab" # as an installed system has it, for fusermount3
   mount -t proc proc "$root/proc"
   trap 'umount "$root/proc"; [ $# -eq 2 ] || rm -rf "$roots"' EXIT

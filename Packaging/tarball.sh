@@ -1,16 +1,13 @@
 #!/bin/sh
-# tarball.sh ZEROFS OUT: packs OUT/zerofs-VERSION-linux-ARCH.tar.gz: bin, completion, documents.
+# tarball.sh ZEROFS GENERATE_MANUAL OUT: packs OUT/zerofs-VERSION-linux-ARCH.tar.gz: what install.sh installs, and the documents.
 set -eu
-zerofs=$1 out=$2
+zerofs=$1 manual=$2 out=$3
 name="zerofs-$("$zerofs" --version)-linux-$(uname -m)"
 root="$out/$name"
 rm -rf "$root"
-install -d "$root/bin" "$root/share/bash-completion/completions" "$root/share/zsh/site-functions" \
-  "$root/share/fish/vendor_completions.d" "$root/share/doc/zerofs"
-strip -o "$root/bin/zerofs" "$zerofs"
-"$zerofs" --generate-completion-script bash > "$root/share/bash-completion/completions/zerofs"
-"$zerofs" --generate-completion-script zsh > "$root/share/zsh/site-functions/_zerofs"
-"$zerofs" --generate-completion-script fish > "$root/share/fish/vendor_completions.d/zerofs.fish"
+"$(dirname "$0")/install.sh" "$zerofs" "$manual" "$root"
+strip "$root/bin/zerofs"
+install -d "$root/share/doc/zerofs"
 cp -r README.md LICENSE CHANGELOG.md SECURITY.md docs "$root/share/doc/zerofs/"
 tar -C "$out" --owner=0 --group=0 --sort=name -czf "$out/$name.tar.gz" "$name"
 rm -rf "$root"
