@@ -46,17 +46,17 @@ def say(text: str) -> None:
 
 @contextlib.contextmanager
 def progress(what: str) -> Iterator[None]:
-    """A line for what takes more than two seconds; on a terminal it counts them."""
-    start, done = time.monotonic(), threading.Event()
+    """A line for what takes more than two seconds; on a terminal it counts them. Nothing else may be printed meanwhile."""
+    start, done, live = time.monotonic(), threading.Event(), sys.stdout.isatty()
 
     def watch() -> None:
-        seconds = 2
-        while not done.wait(seconds if seconds == 2 else 1):
-            seconds = time.monotonic() - start
-            if sys.stdout.isatty() or seconds < 3:
-                print(f"\r  … {what}, {seconds:.0f} s ", end="", flush=True)
-        if seconds != 2:
-            print(f"\r  … {what}: {time.monotonic() - start:.0f} s ", flush=True)
+        if done.wait(2):
+            return
+        print(f"  … {what}", end="" if live else "\n", flush=True)
+        while not done.wait(1):
+            if live:
+                print(f"\r  … {what}: {time.monotonic() - start:.0f} s", end="", flush=True)
+        print(("\r" if live else "") + f"  … {what}: {time.monotonic() - start:.0f} s", flush=True)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -124,7 +124,8 @@ def as_a_checkpoint(demo: Demo, source: Path, name: str) -> Iterator[Mount]:
     with demo.mount(source, name, *layout) as mount:
         tree(mount.path)
         with progress("rebuilding the weights"):
-            good = demo_weights.agree(mount.path, source, TP, PP, DP)
+            table, good = demo_weights.compared(mount.path, source, TP, PP, DP)
+        print(table)
         demo.check(good, "equal weights, equal loss")
         yield mount
 
@@ -178,7 +179,7 @@ def as_hugging_face(demo: Demo, saved: Path, batch: list[list[int]], last: float
         demo.check(abs(loss - last) < 0.05, f"transformers' loss of the trained model: {loss:.4f}")
         print(f"  before: {before}\n  after:  {after}")
         if not demo.checkout:
-            with as_a_checkpoint(demo, mount.path, "another-layout") as another:
+            with as_a_checkpoint(demo, mount.path / f"global_step{STEPS}", "another-layout") as another:
                 loads_in_deepspeed(demo, another.path)
 
 

@@ -1,5 +1,4 @@
 """Real Megatron-DeepSpeed in the demo: its own training script on a text, with the arguments that `zerofs args` prints."""
-import json
 import struct
 import sys
 from pathlib import Path
@@ -28,10 +27,7 @@ def command_line(zerofs: Path, hf: Path, layout: list, tokens: list[int], steps:
     lines = run(zerofs, "args", hf, *layout, "--deepspeed-config-out", folder / "deepspeed.json").stdout.splitlines()
     model = " ".join(line.split("#")[0] for line in lines).split()
     dp = layout[layout.index("--dp") + 1]
-    config = json.loads((folder / "deepspeed.json").read_text())
-    config |= {"train_batch_size": dp, "train_micro_batch_size_per_gpu": 1, "steps_per_print": 1000}
-    (folder / "deepspeed.json").write_text(json.dumps(config))
-    return model + f"""--seq-length {len(tokens)} --micro-batch-size 1 --global-batch-size {dp} --train-iters {steps}
+    return model + f"""--seq-length {len(tokens)} --global-batch-size {dp} --train-iters {steps}
         --lr 5e-5 --lr-decay-style constant --lr-decay-iters 1000 --weight-decay 0.1 --clip-grad 1
         --data-path {folder / 'corpus'} --data-cache-path {folder / 'cache'} --split 100,0,0 --num-workers 0
         --log-interval 1 --eval-iters 0 --eval-interval 1000 --save-interval 1000 --distributed-backend gloo

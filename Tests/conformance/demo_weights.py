@@ -42,8 +42,8 @@ class Judge:
             not torch.equal(weights[name], wanted[name]) for name in wanted.keys() & weights.keys())
 
 
-def agree(checkpoint: Path, hf: Path, tp: int, pp: int, dp: int) -> bool:
-    """Prints the losses of three sources of weights: the directory, the model states, the fp32 masters."""
+def compared(checkpoint: Path, hf: Path, tp: int, pp: int, dp: int) -> tuple[str, bool]:
+    """A table of three sources of weights, the directory, the model states, the fp32 masters; whether they agree."""
     config = json.loads((hf / "config.json").read_text())
     judge = Judge(hf)
     start = time.perf_counter()
@@ -57,8 +57,8 @@ def agree(checkpoint: Path, hf: Path, tp: int, pp: int, dp: int) -> bool:
     rows = [("transformers, from the directory", judge.loss(judge.original), None, None),
             ("rebuilt from the model states", judge.loss_of(states), judge.differing(states), states_seconds),
             ("rebuilt from the fp32 masters", judge.loss_of(masters), judge.differing(masters), masters_seconds)]
-    print(f"  {'weights':36s} {'loss':>12s}  tensors that differ")
+    lines = [f"  {'weights':36s} {'loss':>12s}  tensors that differ"]
     for name, loss, differ, seconds in rows:
         more = "" if differ is None else f"{differ} of {len(states)}   (read and rebuilt in {seconds:.1f} s)"
-        print(f"  {name:36s} {loss:12.8f}  {more}")
-    return all(loss == rows[0][1] and not differ for _, loss, differ, _ in rows)
+        lines.append(f"  {name:36s} {loss:12.8f}  {more}")
+    return "\n".join(lines), all(loss == rows[0][1] and not differ for _, loss, differ, _ in rows)
