@@ -68,11 +68,11 @@ portability: dist wheel ## the tarball and the wheel in bare roots of Debian 11,
 	$(call say,"Trying the tarball and the wheel in bare roots")
 	Packaging/portability.sh $(DIST)
 
-demo: build .venv/.stamp ## the whole point, on a real trained model
+demo: build .venv/.stamp ## a real model mounted, trained, mounted back; MEGATRON_DEEPSPEED=CHECKOUT: trained by real MDS
 	$(call say,"Making SmolLM2-135M-Instruct as a Hugging Face directory")
 	$(PYTHON) $(CONFORMANCE)/smollm2.py $(CACHE)/smollm2
-	$(call say,"Mounting it as a Megatron-DeepSpeed checkpoint")
-	$(PYTHON) $(CONFORMANCE)/demo.py $(ZEROFS) $(CACHE)/smollm2
+	$(call say,"Mounting it; training from the mount; mounting what was saved")
+	SHARED=$(abspath $(SHARED)) $(PYTHON) $(CONFORMANCE)/demo.py $(ZEROFS) $(CACHE)/smollm2
 
 tables: build ## write the tables of models in README.md and docs/models.md
 	python3 $(CONFORMANCE)/model_tables.py $(ZEROFS)
