@@ -41,7 +41,7 @@ MANUAL := manual/debug/generate-manual
 %/$(MANUAL):
 	swift build --package-path $*/checkouts/swift-argument-parser --scratch-path $*/manual --product generate-manual
 
-install: build .build/$(MANUAL) ## PREFIX=/usr/local: the program, its manual pages, completion for bash, zsh and fish
+install: build .build/$(MANUAL) ## PREFIX=/usr/local: the program, manual pages, zerofs_megatron, completion for bash, zsh and fish
 	$(call say,"Installing to $(DESTDIR)$(PREFIX)")
 	Packaging/install.sh $(ZEROFS) .build/$(MANUAL) $(DESTDIR)$(PREFIX)
 

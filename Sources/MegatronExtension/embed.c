@@ -61,6 +61,9 @@ static const unsigned char launch_py[] = {
 static const unsigned char layernorm_py[] = {
 #embed "zerofs_megatron/layernorm.py"
 };
+static const unsigned char mounting_py[] = {
+#embed "zerofs_megatron/mounting.py"
+};
 static const unsigned char norm_py[] = {
 #embed "zerofs_megatron/norm.py"
 };
@@ -99,6 +102,7 @@ static const struct megatron_extension_file files[] = {
   FILE_OF("known.py", known_py),
   FILE_OF("launch.py", launch_py),
   FILE_OF("layernorm.py", layernorm_py),
+  FILE_OF("mounting.py", mounting_py),
   FILE_OF("norm.py", norm_py),
   FILE_OF("qk_norm.py", qk_norm_py),
   FILE_OF("rope.py", rope_py),

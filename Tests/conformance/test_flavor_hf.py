@@ -255,6 +255,58 @@ def test_known_families_are_as_transformers_makes_them(name: str, variant: str, 
                 [key for key, _ in model.named_parameters() if (key in decaying) == decays] for decays in (True, False)]
 
 
+def only_head(weights: dict, config) -> None:
+    weights["lm_head.weight"] = weights.pop("model.embed_tokens.weight")
+
+
+def integers_beside(weights: dict, config) -> None:
+    weights["a.position_ids"] = torch.arange(8)
+
+
+def unconfigured_biases(weights: dict, config) -> None:
+    for layer in range(config.num_hidden_layers):
+        weights[f"model.layers.{layer}.self_attn.q_proj.bias"] = torch.ones(config.hidden_size, dtype=torch.bfloat16)
+
+
+def another_head(weights: dict, config) -> None:
+    weights["lm_head.weight"] = weights["model.embed_tokens.weight"] + 1
+
+
+@pytest.mark.parametrize("change, warning", [
+    (only_head, ""), (integers_beside, ""), (unconfigured_biases, "they are left out"), (another_head, "untied")])
+def test_files_beside_the_configuration(change, warning: str, zerofs: Path, mount, tmp_path: Path) -> None:
+    """What people's files hold otherwise than config.json says, as from_pretrained takes it."""
+    from safetensors.torch import load_file, save_file
+    from transformers import AutoModelForCausalLM
+    config = family("llama")
+    config.tie_word_embeddings = True
+    hf = save_tiny(config, tmp_path / "hf")
+    weights = load_file(hf / "model.safetensors")
+    change(weights, config)
+    save_file(weights, hf / "model.safetensors", metadata={"format": "pt"})
+    expected = AutoModelForCausalLM.from_pretrained(hf, dtype=torch.bfloat16).state_dict()
+    said = run(zerofs, "plan", hf, "--flavor", "hf").stderr
+    assert warning in said and bool(warning) == bool(said)
+    with mount(hf, "--flavor", "hf") as m:
+        module = torch.load(m.path / "global_step0/mp_rank_00_model_states.pt", weights_only=False)["module"]
+    assert list(module) == list(expected)
+    assert all(torch.equal(module[name], value) for name, value in expected.items())
+    with mount(hf) as m:
+        [embedding] = [torch.load(path, weights_only=False)["word_embeddings.weight"]
+                       for path in m.path.glob("global_step0/layer_01-*")]
+    rows = expected["model.embed_tokens.weight"]
+    assert torch.equal(embedding[:len(rows)], rows)
+
+
+def test_a_missing_bias_is_an_error(zerofs: Path, tmp_path: Path) -> None:
+    """transformers would make up what config.json names and the files lack."""
+    hf = save_tiny(family("llama"), tmp_path / "hf")
+    config = json.loads((hf / "config.json").read_text())
+    (hf / "config.json").write_text(json.dumps(config | {"attention_bias": True}))
+    done = run(zerofs, "plan", hf, "--flavor", "hf")
+    assert done.returncode == 5 and "self_attn.q_proj.bias" in done.stderr
+
+
 def test_refusals(zerofs: Path, models, tmp_path: Path) -> None:
     order = tmp_path / "order.json"
     known = '"state_dict": ["a", "b"], "parameters": ["a", "b"], "tied": {}'

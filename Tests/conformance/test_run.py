@@ -1,5 +1,6 @@
 """zerofs run: a mount for as long as a command runs, one on each node, whoever is killed."""
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -73,6 +74,9 @@ def test_ranks_of_a_node_share_one_mount(hf: Path, zerofs: Path, tmp_path: Path)
     assert len(list(Path(mounts(hf)[0]).glob("global_step0/bf16_zero_pp_rank_*"))) == 3      # DP is the launcher's
     status = run(zerofs, "status").stdout
     assert any(line.split()[:2] == [mounts(hf)[0], str(hf)] and "dp3" in line for line in status.splitlines())
+    read = sum(len(path.read_bytes()) for path in Path(mounts(hf)[0]).rglob("*.pt"))
+    [mount] = [m for m in json.loads(run(zerofs, "status", "--json").stdout) if m["path"] == mounts(hf)[0]]
+    assert read <= mount["served"] < 2 * read
     (tmp_path / "go").touch()
     assert process.wait(LIMIT) == 0 and mounts(hf) == []
 

@@ -12,7 +12,7 @@ struct RunCommand: ParsableCommand {
     abstract: "Run a command with the checkpoint mounted.",
     discussion: """
       In the command's words {} is the mount point, and so is $ZEROFS_MNT in its environment. Signals are passed on, and the \
-      status is the command's own. Of the processes that mpiexec or srun starts on a node one mounts, the others wait for it, and \
+      status is the command's own. Of the processes that mpiexec, srun, torchrun or deepspeed starts on a node one mounts, the others wait for it, and \
       the last one to leave unmounts; nothing stays mounted when processes are killed. Data-parallel ranks are those of the launcher, if no option says otherwise.
 
       With --save DIR both are DIR as soon as it has a checkpoint of its own (DIR/latest), and nothing is mounted: a job that is \
@@ -48,7 +48,7 @@ struct RunCommand: ParsableCommand {
       }
       let source = absolutePath(directory)
       let planner = try ModelSource(path: source, options, sourceOptions).planner()
-      let launched = try LaunchedShare.find()?.share
+      let launched = try LaunchedShare.find(ofTorch: true)?.share
       let plan = try PlannedMount(launched.map { try planner.spread(over: $0.world) } ?? planner)
       if launched?.rank ?? 0 == 0 { warn(plan.served.warnings) }
       let mount = try SharedMount(key: plan.identity) { path in

@@ -7,7 +7,8 @@ import Store
 /// `zerofs status`: the mounts of this machine.
 struct StatusCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "status", abstract: "List the mounts of this machine: source, layout, since when, daemon.")
+    commandName: "status",
+    abstract: "List the mounts of this machine: source, layout, bytes served, since when, daemon.")
 
   @Flag(help: "Print JSON.")
   var json = false
@@ -16,6 +17,8 @@ struct StatusCommand: ParsableCommand {
     let path: String
     let source: String
     let layout: String?
+    /// Bytes.
+    let served: Int?
     /// Seconds since 1970.
     let since: Int?
     let process: Int32?
@@ -26,17 +29,18 @@ struct StatusCommand: ParsableCommand {
     try reporting {
       let lines = MountStatus.all().map { mount in
         Line(
-          path: mount.path, source: mount.source, layout: layout(mount), since: mount.since,
-          process: mount.process, isServed: mount.isServed)
+          path: mount.path, source: mount.source, layout: layout(mount), served: mount.served,
+          since: mount.since, process: mount.process, isServed: mount.isServed)
       }
       if json { return try output(reportJSON(lines)) }
       guard !lines.isEmpty else { return try output("nothing is mounted") }
       try output(
         table(
-          [["mount", "source", "layout", "since", "daemon"]]
+          [["mount", "source", "layout", "served", "since", "daemon"]]
             + lines.map { line in
               [
-                line.path, line.source, line.layout ?? "-", line.since.map(time) ?? "-",
+                line.path, line.source, line.layout ?? "-", line.served?.bytesText ?? "-",
+                line.since.map(time) ?? "-",
                 line.isServed
                   ? line.process.map { "process \($0)" } ?? "serves" : "died: zerofs umount \(line.path)",
               ]

@@ -94,6 +94,12 @@ package struct HuggingFaceDirectory: Sendable {
     try tensor(name, shape: table.tensors[name]?.tensor.shape ?? [])
   }
 
+  /// Whether the tensor `name` holds numbers that aren't integers, which masks, positions and packed bits are.
+  package func holdsWeights(_ name: String) -> Bool {
+    guard let tensor = table.tensors[name]?.tensor else { return false }
+    return !["I", "U", "BOOL"].contains(where: tensor.dtype.hasPrefix) && !tensor.shape.contains(0)
+  }
+
   /// The file that holds tensor `name`.
   package func file(of name: String) -> String { table.tensors[name]?.file.path ?? path }
 
@@ -119,6 +125,7 @@ extension HuggingFaceDirectory {
     if tensorNames.contains(where: { $0.contains(".base_layer.") || $0.contains(".lora_A.") }) {
       return .unmergedAdapter
     }
+    if tensorNames.contains(where: { $0.hasSuffix(".qweight") }) { return .packedWeights }
     guard ["lm_head.weight", "embed_out.weight", "output.weight"].contains(name) else { return .unknown }
     if let architecture = configurationFile.architectures.first,
       !["ForCausalLM", "LMHeadModel", "ForConditionalGeneration"].contains(where: architecture.hasSuffix)

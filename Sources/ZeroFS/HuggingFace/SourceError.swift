@@ -49,6 +49,8 @@ package enum SourceError: Failure, Equatable {
     case prefix(String)
     /// Unmerged adapter layers: `q_proj.base_layer.weight`.
     case unmergedAdapter
+    /// Packed weights of GPTQ, AWQ or the like: `q_proj.qweight`.
+    case packedWeights
     /// The model was saved as a class without an output layer.
     case architecture(String)
     /// Neither an output layer, nor `tie_word_embeddings`.
@@ -124,6 +126,8 @@ extension SourceError.MissingReason {
     case .prefix(let prefix):
       "All names begin with \(prefix): the model was saved inside a wrapper (DDP, torch.compile, PEFT). Save the module inside "
         + "it, or rename the tensors."
+    case .packedWeights:
+      "The files hold packed weights (.qweight), which can't be trained on. Take the model that was quantized, or dequantize this."
     case .unmergedAdapter:
       "The files hold a PEFT adapter's layers beside the model's. Merge them (merge_and_unload()) and save the model again."
     case .architecture(let name):

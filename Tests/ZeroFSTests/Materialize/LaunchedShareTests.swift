@@ -49,6 +49,13 @@ import Testing
     #expect(try LaunchedShare.find { environment[$0] }?.share == share)
   }
 
+  /// A shell may have inherited them: they count where training begins.
+  @Test func ofTorch() throws {
+    let environment = ["RANK": "1", "WORLD_SIZE": "4"]
+    #expect(try LaunchedShare.find { environment[$0] } == nil)
+    #expect(try LaunchedShare.find(ofTorch: true) { environment[$0] }?.share == Share(rank: 1, world: 4))
+  }
+
   @Test func launchedWrongly() {
     #expect(throws: TargetError.share(rank: 4, world: 4)) {
       try LaunchedShare.find { ["PMI_RANK": "4", "PMI_SIZE": "4"][$0] }

@@ -179,7 +179,8 @@ extension ParameterTable {
     let (family, c) = try served.configured(by: file)
     let isTied = try directory.isTied(family, configured: c.tieWordEmbeddings)
     try self.init(
-      family, c, isTied: isTied, path: file.path, flavor: flavor, sequenceLength: sequenceLength,
+      family.withEmbedding(of: directory, isTied: isTied), c, isTied: isTied, path: file.path, flavor: flavor,
+      sequenceLength: sequenceLength,
       holds: directory.locates)
   }
 
@@ -225,7 +226,8 @@ extension HuggingFaceDirectory {
       known.insert(sourceName(of: tensor.name))
       _ = try self.tensor(of: tensor)
     }
-    let foreign = tensorNames.filter { !known.contains($0) && !ModelFamily.isComputed($0) }
-    if let name = foreign.min() { throw .unexpectedTensor(name: name, path: file(of: name)) }
+    if let name = foreignTensors(besides: known).min() {
+      throw .unexpectedTensor(name: name, path: file(of: name))
+    }
   }
 }

@@ -70,10 +70,7 @@ extension MegatronModel {
 
   private var tyingWarnings: [String] {
     guard configuration.tieWordEmbeddings, !table.isTied else { return [] }
-    return [
-      "\(table.family.outputLayer) differs from the embedding to which config.json ties it: the model is served untied, as "
-        + "transformers 5 computes it. The run needs --untie-embeddings-and-output-weights."
-    ]
+    return [table.family.untyingWarning + " The run needs --untie-embeddings-and-output-weights."]
   }
 
   private var foldingWarnings: [String] {

@@ -13,7 +13,7 @@ package struct ModelFamily: Sendable {
     /// Whether the weight is stored `[in, out]`, as transformers' `Conv1D` has it, and not `[out, in]`.
     let isTransposed: Bool
     /// In the files, where transformers renames it.
-    let stored: String
+    fileprivate(set) var stored: String
     /// Rows in front of the table that are no positions.
     let unusedRows: Int
 
@@ -42,6 +42,20 @@ package struct ModelFamily: Sendable {
 
     var isAlways: Bool { if case .always = self { true } else { false } }
 
+    /// Whether the configuration gives the module a bias.
+    func isIn(_ configuration: ModelConfiguration) -> Bool {
+      switch self {
+      case .none: false
+      case .always: true
+      case .configured(let says): says(configuration)
+      }
+    }
+
+    /// Whether the files may have a bias that the configuration doesn't give the module.
+    func mayBeUnconfigured(in configuration: ModelConfiguration) -> Bool {
+      if case .configured(let says) = self { !says(configuration) } else { false }
+    }
+
     static let attentionBias = Bias.configured(\.attentionBias)
     static let mlpBias = Bias.configured(\.mlpBias)
   }
@@ -56,7 +70,7 @@ package struct ModelFamily: Sendable {
   let isRemoteCode: Bool
   let normalization: Architecture.Normalization
   /// Modules in front of the layers, in the order in which they are registered, which is that of `named_parameters()`.
-  let embeddings: [Module]
+  private(set) var embeddings: [Module]
   /// In front of a layer's number: `model.layers.`.
   let layers: String
   /// The modules of each layer.
@@ -125,13 +139,22 @@ package struct ModelFamily: Sendable {
   var outputLayer: String { (head.last?.stored ?? "lm_head") + ".weight" }
   var wordEmbeddings: String { embeddings[0].stored + ".weight" }
 
+  /// The family, where the files hold the one tensor of tied embeddings as that of the output layer (transformers
+  /// `modeling_utils.py`: `tie_weights` fills either from the other).
+  func withEmbedding(of directory: HuggingFaceDirectory, isTied: Bool) -> ModelFamily {
+    guard isTied, !directory.locates(wordEmbeddings), directory.holds(outputLayer) else { return self }
+    var family = self
+    family.embeddings[0].stored = head[head.count - 1].stored
+    return family
+  }
+
   /// Every module in the order in which transformers registers it, with its whole name; the output layer comes last.
   func modules(layers count: Int) -> [Module] {
     embeddings + (0..<count).flatMap { index in layer.map { $0.within("\(layers)\(index).") } } + head
   }
 
   /// What old checkpoints hold and every implementation computes: rotary frequencies, and causal masks of GPT-2's kin.
-  static func isComputed(_ tensor: String) -> Bool {
+  fileprivate static func isComputed(_ tensor: String) -> Bool {
     [
       "rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias",
     ].contains(where: tensor.hasSuffix)
@@ -162,5 +185,13 @@ package struct ModelFamily: Sendable {
   func configured(by file: ConfigurationFile) throws(SourceError) -> (ModelFamily, ModelConfiguration) {
     var c = try ModelConfiguration(file, keys: keys)
     return (variant?(&c) ?? self, c)
+  }
+}
+
+extension HuggingFaceDirectory {
+  /// The tensors that a model has no place for: neither what every implementation computes, nor
+  /// integers, which no run trains.
+  func foreignTensors(besides known: Set<String>) -> [String] {
+    tensorNames.filter { !known.contains($0) && !ModelFamily.isComputed($0) && holdsWeights($0) }
   }
 }

@@ -41,15 +41,12 @@ package struct ParameterTable: Sendable {
     architecture = try family.architecture(of: configuration, sequenceLength: sequenceLength)
     var unconfigured: [String] = []
     func hasBias(_ module: ModelFamily.Module, prefix: String) -> Bool {
-      switch module.bias {
-      case .none: return false
-      case .always: return true
-      case .configured(let configured):
-        if configured(configuration) { return true }
-        guard holds("\(prefix)\(module.stored).bias") else { return false }
-        unconfigured.append("\(module.name).bias")
-        return true
+      if module.bias.isIn(configuration) { return true }
+      guard module.bias.mayBeUnconfigured(in: configuration), holds("\(prefix)\(module.stored).bias") else {
+        return false
       }
+      unconfigured.append("\(module.name).bias")
+      return true
     }
     // Layers are alike: the first one tells.
     let ofLayer = family.layer.filter { hasBias($0, prefix: "\(family.layers)0.") }

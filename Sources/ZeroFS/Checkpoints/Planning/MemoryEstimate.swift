@@ -42,8 +42,7 @@ package struct MemoryEstimate: Sendable {
   {
     var modules: [Substring: Int] = [:]
     let isTied = try ParameterOrder.isTied(directory)
-    for name in directory.tensorNames where !ModelFamily.isComputed(name) {
-      // Tensors of integers are no parameters.
+    for name in directory.foreignTensors(besides: []) {
       guard let count = (try? directory.tensor(name))?.count else { continue }
       let isHead = ParameterOrder.isOutputLayer(name)
       // A tied head is the embedding's parameter once more, and counted once.

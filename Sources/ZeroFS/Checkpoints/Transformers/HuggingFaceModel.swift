@@ -41,13 +41,13 @@ package struct HuggingFaceModel: Sendable {
     stateDict = try order.stateDict.map { name in
       (name, try tensors[order.tied[name] ?? name] ?? source(name).cast(to: layout.dtype))
     }
-    used.formUnion(order.tied.keys.map(tensorName))
-    let others = directory.tensorNames.filter { !used.contains($0) && !ModelFamily.isComputed($0) }
+    used.formUnion(order.tied.keys.map(tensorName) + order.unconfiguredBiases)
+    let others = directory.foreignTensors(besides: used)
     if !order.allowsOthers, let name = others.min() {
       throw SourceError.unexpectedTensor(name: name, path: directory.file(of: name))
     }
     (self.layout, self.order, self.others) = (layout, order, others.count)
     configurationFile = directory.configurationFile
-    sourceWarnings = configurationFile.warnings + directory.warnings(servedAs: layout.dtype)
+    sourceWarnings = configurationFile.warnings + directory.warnings(servedAs: layout.dtype) + order.warnings
   }
 }

@@ -18,6 +18,12 @@ package struct ParameterOrder: Sendable {
   /// Whether tensors of the source may be without a place in the module: where transformers itself said what the module is.
   let allowsOthers: Bool
 
+  /// Biases in the files that config.json leaves out of the module, and transformers with it.
+  let unconfiguredBiases: [String]
+
+  /// What of the files is served otherwise than config.json or the files alone say.
+  let warnings: [String]
+
   /// Persistent buffers.
   var buffers: [String] {
     let parameters = Set(parameters)
@@ -48,6 +54,7 @@ package struct ParameterOrder: Sendable {
     files = file.files ?? [:]
     withoutWeightDecay = file.without_weight_decay.map { Set($0) }
     allowsOthers = true
+    (unconfiguredBiases, warnings) = ([], [])
     let known = Set(stateDict)
     let holders = Set(parameters)
     func refuse(_ why: String) throws(ModelError) { throw .parameterOrder(path: path, why: why) }
@@ -107,12 +114,17 @@ package struct ParameterOrder: Sendable {
     }
     try directory.requireLayers()
     if family.isRemoteCode { throw ModelError.noParameterOrder(file.modelType, path: file.path) }
-    let modules = try family.withModules(of: file).modules(layers: layers)
+    let (variant, configuration) = try family.configured(by: file)
+    let isTied = try directory.isTied(variant, configured: configuration.tieWordEmbeddings)
+    let modules = variant.withEmbedding(of: directory, isTied: isTied).modules(layers: layers)
     var files: [String: String] = [:]
     var layerNorms: Set<String> = []
-    var names: [String] = []
+    var (names, unconfigured): ([String], [String]) = ([], [])
     for module in modules {
-      for suffix in ["weight", "bias"] where suffix == "weight" || directory.holdsBias(of: module) {
+      let hasBias = module.bias.isIn(configuration)
+      let bias = directory.sourceName(of: module.stored + ".bias")
+      if module.bias.mayBeUnconfigured(in: configuration), directory.holds(bias) { unconfigured.append(bias) }
+      for suffix in ["weight", "bias"] where suffix == "weight" || hasBias {
         let name = "\(module.name).\(suffix)"
         names.append(name)
         if module.stored != module.name { files[name] = "\(module.stored).\(suffix)" }
@@ -120,13 +132,19 @@ package struct ParameterOrder: Sendable {
       }
     }
     let head = "lm_head.weight"
-    let isTied = try ParameterOrder.isTied(directory)
     stateDict = names
     parameters = isTied ? names.filter { $0 != head } : names
     tied = isTied ? [head: modules[0].name + ".weight"] : [:]
     self.files = files
     withoutWeightDecay = Set(parameters.filter(ParameterOrder.isWithoutWeightDecay)).union(layerNorms)
     allowsOthers = false
+    unconfiguredBiases = unconfigured
+    let biases = unconfigured.first.map {
+      "\($0) and \(unconfigured.count - 1) other biases are in the files, though config.json doesn't say so: they are left out, as "
+        + "transformers leaves them out. If the model has them, set attention_bias (or mlp_bias) to true there."
+    }
+    let isUntied = configuration.tieWordEmbeddings && !isTied
+    warnings = [biases, isUntied ? variant.untyingWarning : nil].compactMap(\.self)
   }
 }
 
@@ -135,17 +153,5 @@ extension ModelFamily.Module {
   fileprivate func isLayerNorm(_ family: ModelFamily) -> Bool {
     family.normalization == .layerNorm && family.modelTypes != ["nemotron"]
       && [.inputNorm, .postAttentionNorm, .finalNorm].contains(role)
-  }
-}
-
-extension HuggingFaceDirectory {
-  func locates(_ name: String) -> Bool { holds(sourceName(of: name)) }
-
-  fileprivate func holdsBias(of module: ModelFamily.Module) -> Bool {
-    switch module.bias {
-    case .none: false
-    case .always: true
-    case .configured: locates(module.stored + ".bias")
-    }
   }
 }

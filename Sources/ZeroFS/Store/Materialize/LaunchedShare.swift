@@ -19,11 +19,12 @@ package struct LaunchedShare: Sendable, Equatable, CustomStringConvertible {
 
   /// What the environment says; `nil` outside of a launcher.
   ///
+  /// - Parameter ofTorch: whether torchrun and DeepSpeed's launcher count. They start training, and nothing else.
   /// - Throws: `TargetError.share` for numbers that contradict each other.
   package static func find(
-    _ variable: (String) -> String? = { getenv($0).map { String(cString: $0) } }
+    ofTorch: Bool = false, _ variable: (String) -> String? = { getenv($0).map { String(cString: $0) } }
   ) throws(TargetError) -> LaunchedShare? {
-    for (rank, sizes) in launchers {
+    for (rank, sizes) in launchers + (ofTorch ? [("RANK", ["WORLD_SIZE"])] : []) {
       guard let number = variable(rank).flatMap({ Int($0) }),
         let (size, world) = sizes.compactMap({ name in
           variable(name).flatMap { Int($0) }.map { (name, $0) }
