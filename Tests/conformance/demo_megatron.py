@@ -21,17 +21,14 @@ def write_corpus(prefix: Path, tokens: list[int]) -> None:
 
 
 def command_line(zerofs: Path, hf: Path, layout: list, tokens: list[int], steps: int, folder: Path) -> list[str]:
-    """The model's arguments from zerofs, the run's beside them. A corpus of one sequence is the batch of every step.
-
-    MDS counts the schedule in samples: at another DP it is the same with other iterations.
-    """
+    """The model's arguments from zerofs, the run's beside them. A corpus of one sequence is the batch of every step."""
     folder.mkdir()
     write_corpus(folder / "corpus", tokens)
     lines = run(zerofs, "args", hf, *layout, "--deepspeed-config-out", folder / "deepspeed.json").stdout.splitlines()
     model = " ".join(line.split("#")[0] for line in lines).split()
     dp = layout[layout.index("--dp") + 1]
     return model + f"""--seq-length {len(tokens)} --global-batch-size {dp} --train-iters {steps}
-        --lr 5e-5 --lr-decay-style constant --lr-decay-iters {1000 // dp} --weight-decay 0.1 --clip-grad 1
+        --lr 5e-5 --lr-decay-style constant --lr-decay-iters 1000 --weight-decay 0.1 --clip-grad 1
         --data-path {folder / 'corpus'} --data-cache-path {folder / 'cache'} --split 100,0,0 --num-workers 0
         --log-interval 1 --eval-iters 0 --eval-interval 1000 --save-interval 1000 --distributed-backend gloo
         --no-masked-softmax-fusion --no-bias-gelu-fusion --no-bias-dropout-fusion --no-gradient-accumulation-fusion""".split()
