@@ -25,7 +25,7 @@ define install
 	else echo "already there:" $(1); fi
 endef
 
-.PHONY: help build install demo test check megatron tsan asan bench clean build-packages python-packages
+.PHONY: help build install static dist wheel portability demo tables test check megatron tsan asan bench clean build-packages python-packages
 
 help: ## what the verbs do
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -35,23 +35,47 @@ build: build-packages ## build the release binary, .build/release/zerofs
 	swift build -c release --static-swift-stdlib --product zerofs
 
 PREFIX ?= /usr/local
-COMPLETION = $(DESTDIR)$(PREFIX)/share
+MANUAL := manual/debug/generate-manual
 
-install: build ## PREFIX=/usr/local: the binary, zerofs_megatron, completion for bash, zsh and fish
+# The tool of swift-argument-parser that its plugin runs; the package is there once zerofs is built.
+%/$(MANUAL):
+	swift build --package-path $*/checkouts/swift-argument-parser --scratch-path $*/manual --product generate-manual
+
+install: build .build/$(MANUAL) ## PREFIX=/usr/local: the program, manual pages, zerofs_megatron, completion for bash, zsh and fish
 	$(call say,"Installing to $(DESTDIR)$(PREFIX)")
-	install -D -m 755 $(ZEROFS) $(DESTDIR)$(PREFIX)/bin/zerofs
-	install -d $(COMPLETION)/zerofs
-	cp -r Sources/MegatronExtension/zerofs_megatron $(COMPLETION)/zerofs/
-	install -d $(COMPLETION)/bash-completion/completions $(COMPLETION)/zsh/site-functions $(COMPLETION)/fish/vendor_completions.d
-	$(ZEROFS) --generate-completion-script bash > $(COMPLETION)/bash-completion/completions/zerofs
-	$(ZEROFS) --generate-completion-script zsh > $(COMPLETION)/zsh/site-functions/_zerofs
-	$(ZEROFS) --generate-completion-script fish > $(COMPLETION)/fish/vendor_completions.d/zerofs.fish
+	Packaging/install.sh $(ZEROFS) .build/$(MANUAL) $(DESTDIR)$(PREFIX)
 
-demo: build .venv/.stamp ## the whole point, on a real trained model
+# One file without shared libraries, for machines that are older than this one: libc, libfuse3 and libstdc++ are linked in.
+DIST := .build-dist
+STATIC := $(DIST)/release/zerofs
+
+static: build-packages ## build a binary that needs no library: .build-dist/release/zerofs
+	$(call install,nasm)
+	$(call say,"Building zerofs (release, static)")
+	Packaging/libisal.sh $(DIST)/lib
+	swift build -c release --scratch-path $(DIST) --product zerofs -Xswiftc -static-executable -Xlinker -L$(abspath $(DIST)/lib)
+
+dist: static $(DIST)/$(MANUAL) ## a tarball that runs on x86-64 Linux with /dev/fuse and fusermount3
+	$(call say,"Packing the tarball")
+	Packaging/tarball.sh $(STATIC) $(DIST)/$(MANUAL) $(DIST)
+
+wheel: static ## a Python wheel with the program and zerofs_megatron
+	$(call say,"Packing the wheel")
+	python3 Packaging/wheel.py $(STATIC) $(DIST)
+
+portability: dist wheel ## the tarball and the wheel in bare roots of Debian 11, 12 and 13 (root; debootstrap)
+	$(call install,debootstrap)
+	$(call say,"Trying the tarball and the wheel in bare roots")
+	Packaging/portability.sh $(DIST)
+
+demo: build .venv/.stamp ## a real model mounted, trained, mounted back; MEGATRON_DEEPSPEED=CHECKOUT: trained by real MDS
 	$(call say,"Making SmolLM2-135M-Instruct as a Hugging Face directory")
 	$(PYTHON) $(CONFORMANCE)/smollm2.py $(CACHE)/smollm2
-	$(call say,"Mounting it as a Megatron-DeepSpeed checkpoint")
-	$(PYTHON) $(CONFORMANCE)/demo.py $(ZEROFS) $(CACHE)/smollm2
+	$(call say,"Mounting it; training from the mount; mounting what was saved")
+	SHARED=$(abspath $(SHARED)) $(PYTHON) $(CONFORMANCE)/demo.py $(ZEROFS) $(CACHE)/smollm2
+
+tables: build ## write the tables of models in README.md and docs/models.md
+	python3 $(CONFORMANCE)/model_tables.py $(ZEROFS)
 
 test: build .venv/.stamp check ## everything that CI runs
 	$(call say,"Swift tests")
@@ -83,7 +107,7 @@ bench: build .venv/.stamp ## throughput, scale and growth against references: Be
 	$(PYTHON) Benchmarks/bench.py $(ZEROFS) --disk $(BENCH_CACHE) --smollm2 $(CACHE)/smollm2 --oracle $(SHARED)/oracle --tools $(SHARED)/tools
 
 clean: ## remove what the other verbs made
-	rm -rf .build .build-tsan .build-asan .venv $(CACHE) $(BENCH_CACHE)
+	rm -rf .build .build-tsan .build-asan $(DIST) .venv $(CACHE) $(BENCH_CACHE)
 
 build-packages:
 	$(call say,"Debian packages for the build")

@@ -60,7 +60,7 @@ def compare(binary: Path, scratch: Path, hf: Path, oracle: Path) -> tuple[list[f
     mountpoint = scratch / "mount-smollm2"
     mountpoint.mkdir(exist_ok=True)
     with mounted(binary, hf, mountpoint, "--tp", TP, "--pp", PP, "--device", "cpu") as m:
-        # The run's schedule isn't told: the README's flags for that.
+        # The run's schedule isn't told: the flags of docs/usage.md for that.
         losses = run("train-mounted", *train, mountpoint, "--mds=--no-load-rng --override-opt_param-scheduler")[2]
         ways.append(Way("zerofs mount, full load", m.seconds, m.rss_anon_kb() / 1000, m.bytes_written() / 1e6, losses))
     _, _, reference = needed(run("reference", "--mode", "save", "--steps", STEPS, "--dir", unused))

@@ -1,67 +1,110 @@
 #!/usr/bin/env python3
-"""demo.py ZEROFS HF_DIR: mounts a real model as a Megatron-DeepSpeed checkpoint and shows that it is one.
+"""demo.py ZEROFS HF_DIR: a real model, mounted, trained, mounted back as a Hugging Face directory, and in another layout.
 
-The weights are rebuilt from the mounted rank files, from the model states and separately from the fp32 masters,
-and must give transformers' own loss. Exit status 1 if anything differs.
+1. The model as a Megatron-DeepSpeed checkpoint. Weights rebuilt from its rank files give transformers' own loss.
+2. Ten steps of training on an English text, from the mount: real DeepSpeed with transformers' model, or, where
+   MEGATRON_DEEPSPEED names a checkout, real Megatron-DeepSpeed with its own script. The loss starts at transformers' own.
+3. The checkpoint that was saved, as a Hugging Face directory. transformers writes a text with it.
+4. The trained model in another layout, loaded there.
+
+The status is 1 if anything differs, or if zerofs wrote to the disk.
 """
 import argparse
+import contextlib
 import json
 import logging
+import os
+import shlex
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
-import environment  # noqa: F401
+import environment
 
 logging.disable(logging.WARNING)
 warnings.filterwarnings("ignore")
 
 import torch
 
-import rebuild
+import demo_weights
 from mounting import Mount, mounted
 
 TP, PP, DP = 3, 2, 2
-SENTENCES = [
-    "The capital of France is Paris, and the capital of Italy is Rome.",
-    "Water boils at one hundred degrees Celsius at sea level.",
-    "Once upon a time there was a little girl who lived in a village near the forest.",
-    "A checkpoint holds everything that is needed to continue training where it stopped.",
-]
-
-
-class Judge:
-    """transformers' model, given one set of weights after another."""
-
-    def __init__(self, hf: Path) -> None:
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-        self.original = AutoModelForCausalLM.from_pretrained(hf, dtype=torch.bfloat16).eval()
-        self.empty = AutoModelForCausalLM.from_config(self.original.config, dtype=torch.bfloat16).eval()
-        self.batches = [AutoTokenizer.from_pretrained(hf)(s, return_tensors="pt").input_ids for s in SENTENCES]
-
-    @torch.no_grad()
-    def loss(self, model: torch.nn.Module) -> float:
-        losses = [model(input_ids=batch, labels=batch).loss for batch in self.batches]
-        return float(torch.stack(losses).mean())
-
-    def loss_of(self, weights: rebuild.Weights) -> float:
-        for parameter in self.empty.parameters():
-            parameter.data.fill_(float("nan"))  # nothing may be left over
-        self.empty.load_state_dict(weights, strict=False)  # a tied output layer has no weight of its own
-        self.empty.tie_weights()
-        return self.loss(self.empty)
-
-    def differing(self, weights: rebuild.Weights) -> int:
-        wanted = dict(self.original.named_parameters())
-        return len(wanted.keys() ^ weights.keys()) + sum(
-            not torch.equal(weights[name], wanted[name]) for name in wanted.keys() & weights.keys())
+STEPS, SEQUENCE, LR = 10, 128, 5e-5
+TEXT = environment.TOP / "docs/architecture.md"
+PROMPT = "A checkpoint file is"
 
 
 def say(text: str) -> None:
     print(f"\n{text}", flush=True)
+
+
+@contextlib.contextmanager
+def progress(what: str) -> Iterator[None]:
+    """A line for what takes more than two seconds; on a terminal it counts them. Nothing else may be printed meanwhile."""
+    start, done, live = time.monotonic(), threading.Event(), sys.stdout.isatty()
+
+    def watch() -> None:
+        if done.wait(2):
+            return
+        print(f"  … {what}", end="" if live else "\n", flush=True)
+        while not done.wait(1):
+            if live:
+                print(f"\r  … {what}: {time.monotonic() - start:.0f} s", end="", flush=True)
+        print(("\r" if live else "") + f"  … {what}: {time.monotonic() - start:.0f} s", flush=True)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
+class Demo:
+    """One run: where things are, what was mounted, what was wrong."""
+
+    def __init__(self, zerofs: Path, hf: Path, scratch: Path, checkout: Path | None) -> None:
+        from transformers import AutoTokenizer
+        self.zerofs, self.hf, self.scratch, self.checkout = zerofs, hf, scratch, checkout
+        self.tokenizer = AutoTokenizer.from_pretrained(hf)
+        self.tokens = self.tokenizer(TEXT.read_text()).input_ids
+        self.written, self.wrong = 0, []
+
+    @contextlib.contextmanager
+    def mount(self, source: Path, name: str, *options: object) -> Iterator[Mount]:
+        (point := self.scratch / name).mkdir()
+        shown = [f"'{option}'" if " " in str(option) else str(option) for option in options]
+        line = " ".join(["$ zerofs mount", str(source), str(point), *shown])
+        say(line if len(line) < 300 else line[:300] + " …")
+        with mounted(self.zerofs, source, point, *options) as mount:
+            print(f"  ready after {mount.seconds * 1000:.0f} ms")
+            yield mount
+            self.written += mount.bytes_written()
+
+    def check(self, good: bool, words: str) -> None:
+        print(f"  {words}" if good else f"  WRONG: {words}", flush=True)
+        if not good:
+            self.wrong.append(words)
+
+    @torch.no_grad()
+    def loss(self, directory: Path, batch: list[list[int]]) -> float:
+        from transformers import AutoModelForCausalLM
+        model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.bfloat16).eval()
+        return float(model(input_ids=torch.tensor(batch), labels=torch.tensor(batch)).loss)
+
+    def generated(self, directory: Path) -> str:
+        from transformers import AutoModelForCausalLM
+        model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.bfloat16).eval()
+        prompt = self.tokenizer(PROMPT, return_tensors="pt")
+        out = model.generate(**prompt, max_new_tokens=24, do_sample=False, pad_token_id=0)
+        return self.tokenizer.decode(out[0], skip_special_tokens=True).replace("\n", " ")
 
 
 def tree(root: Path) -> None:
@@ -74,73 +117,110 @@ def tree(root: Path) -> None:
             print(f"    {f.name:58s} {f.stat().st_size:>12,}")
 
 
-def weights_agree(checkpoint: Path, hf: Path) -> bool:
-    config = json.loads((hf / "config.json").read_text())
-    judge = Judge(hf)
-    start = time.perf_counter()
-    states = rebuild.hugging_face(rebuild.shards_of_model_states(checkpoint), config)
-    states_seconds = time.perf_counter() - start
-    start = time.perf_counter()
-    masters = rebuild.hugging_face(rebuild.shards_of_masters(checkpoint, TP, PP, DP), config)
-    masters_seconds = time.perf_counter() - start
-    assert all(tensor.dtype == torch.float32 for tensor in masters.values())
-    masters = {name: tensor.bfloat16() for name, tensor in masters.items()}
-    rows = [("transformers, from the directory", judge.loss(judge.original), None, None),
-            ("rebuilt from the model states", judge.loss_of(states), judge.differing(states), states_seconds),
-            ("rebuilt from the fp32 masters", judge.loss_of(masters), judge.differing(masters), masters_seconds)]
-    print(f"  {'weights':36s} {'loss':>12s}  tensors that differ")
-    for name, loss, differ, seconds in rows:
-        more = "" if differ is None else f"{differ} of {len(states)}   (read and rebuilt in {seconds:.1f} s)"
-        print(f"  {name:36s} {loss:12.8f}  {more}")
-    return all(loss == rows[0][1] and not differ for _, loss, differ, _ in rows)
+@contextlib.contextmanager
+def as_a_checkpoint(demo: Demo, source: Path, name: str) -> Iterator[Mount]:
+    """Mounted for Megatron-DeepSpeed, with the weights and masters of the source."""
+    layout = ["--tp", TP, "--pp", PP, "--dp", DP, "--zero-stage", 1, "--dtype", "bf16"]
+    with demo.mount(source, name, *layout) as mount:
+        tree(mount.path)
+        with progress("rebuilding the weights"):
+            table, good = demo_weights.compared(mount.path, source, TP, PP, DP)
+        print(table)
+        demo.check(good, "equal weights, equal loss")
+        yield mount
 
 
-def optimizer_loads(checkpoint: Path) -> bool:
-    print("  (the first run compiles DeepSpeed's CPU collective: about a minute)", flush=True)
+def loads_in_deepspeed(demo: Demo, tree: Path) -> None:
+    """The optimizer state of the first model-parallel rank."""
     script = Path(__file__).with_name("deepspeed_load.py")
-    done = subprocess.run([sys.executable, "-W", "ignore", script, checkpoint, "--dp", str(DP), "--zero", "1"],
-                          capture_output=True, text=True)
-    if done.returncode:
-        print(done.stderr[-3000:])
-        return False
+    with progress("DeepSpeed loads one of its model-parallel ranks"):
+        done = subprocess.run([sys.executable, "-W", "ignore", script, tree, "--dp", str(DP), "--zero", "1"],
+                              capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
     result = json.loads(done.stdout)
-    print(f"  {result['optimizer']} on {DP} processes loaded {result['parameters']} parameters "
-          f"({result['elements']:,} fp32 masters);\n"
-          f"  masters that are not the bf16 weight, widened: {result['masters_differ']}")
-    return result["masters_differ"] == 0 and result["nonzero"] == result["parameters"]
+    demo.check(result["masters_differ"] == 0 and result["nonzero"] == result["parameters"],
+               f"{result['optimizer']} loaded {result['parameters']} parameters; masters that are not the weights: "
+               f"{result['masters_differ']}")
 
 
-def show(mount: Mount, hf: Path) -> bool:
-    print(f"  ready {mount.seconds * 1000:.0f} ms after exec")
-    tree(mount.path)
-    say("Loss on English sentences, from three sources of weights")
-    agree = weights_agree(mount.path, hf)
-    print("  equal weights, equal loss" if agree else "  THE MOUNT DIFFERS FROM THE MODEL")
-    say("Optimizer state of model-parallel rank 0 in a real DeepSpeed engine (ZeRO 1, bf16)")
-    loads = optimizer_loads(mount.path)
-    say("What it cost")
-    written = mount.bytes_written()
-    print(f"  disk written by the daemon {written} bytes")
-    print(f"  the daemon's private memory after all of this {mount.rss_anon_kb() / 1024:.1f} MB")
-    return agree and loads and written == 0
+def falls(demo: Demo, own: float, losses: list[float]) -> None:
+    print("  loss of each step: " + " ".join(f"{loss:.4f}" for loss in losses))
+    demo.check(abs(losses[0] - own) < 0.05, f"it starts at transformers' own, {own:.4f}")
+    demo.check(losses[-1] < losses[0] - 0.1, f"it falls by {losses[0] - losses[-1]:.2f}")
+
+
+def train_deepspeed(demo: Demo) -> Path:
+    """DeepSpeed with transformers' model, two processes; one sequence of the text for each."""
+    saved = demo.scratch / "saved"
+    batch = [demo.tokens[:SEQUENCE], demo.tokens[SEQUENCE:2 * SEQUENCE]]
+    case = {"hf": str(demo.hf), "zero": 2, "tokens": batch, "steps": STEPS, "lr": LR, "save": str(saved),
+            "tree": str(demo.scratch / "for-deepspeed")}
+    (demo.scratch / "cases.json").write_text(json.dumps([case]))
+    script, out = Path(__file__).with_name("demo_engine.py"), demo.scratch / "out.json"
+    with demo.mount(demo.hf, "for-deepspeed", "--flavor", "hf", "--dp", 2, "--zero-stage", 2):
+        with progress("training in DeepSpeed, ZeRO 2 (the first time it compiles its CPU collective)"):
+            done = subprocess.run([sys.executable, "-W", "ignore", script, demo.scratch / "cases.json", out],
+                                  capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    [result] = json.loads(out.read_text())
+    assert "error" not in result, result["error"]
+    falls(demo, demo.loss(demo.hf, batch), result["losses"])
+    as_hugging_face(demo, saved, batch, result["losses"][-1])
+    return saved
+
+
+def as_hugging_face(demo: Demo, saved: Path, batch: list[list[int]], last: float) -> None:
+    """The saved checkpoint for transformers; the trained model in another layout, while it is mounted."""
+    print(f"  saved {sum(f.stat().st_size for f in saved.rglob('*') if f.is_file()) / 1e6:.0f} MB")
+    with demo.mount(saved, "trained", "--as", "hf", "--like", demo.hf) as mount:
+        with progress("transformers computes and writes"):
+            loss = demo.loss(mount.path, batch)
+            before, after = demo.generated(demo.hf), demo.generated(mount.path)
+        demo.check(abs(loss - last) < 0.05, f"transformers' loss of the trained model: {loss:.4f}")
+        print(f"  before: {before}\n  after:  {after}")
+        if not demo.checkout:
+            with as_a_checkpoint(demo, mount.path / f"global_step{STEPS}", "another-layout") as another:
+                loads_in_deepspeed(demo, another.path)
+
+
+def train_megatron(demo: Demo) -> None:
+    """Megatron-DeepSpeed's own script: two pipeline stages, and from what that saved two data-parallel ranks without them."""
+    import demo_megatron
+    saved = demo.scratch / "saved"
+    tokens = demo.tokens[:SEQUENCE]
+    batch = [tokens + tokens[:1]]  # a document of one sequence, again and again: behind its end is its beginning
+    layout = ["--tp", 1, "--pp", 2, "--dp", 1]
+    line = demo_megatron.command_line(demo.zerofs, demo.hf, layout, tokens, STEPS, demo.scratch / "pipeline")
+    with demo.mount(demo.hf, "for-megatron", *layout, "--device", "cpu", "--train-args", shlex.join(line)) as mount:
+        with progress("training in Megatron-DeepSpeed, two pipeline stages"):
+            losses = demo_megatron.train(demo.checkout, line, 2, mount.path, saved)
+    falls(demo, demo.loss(demo.hf, batch), losses)
+    layout = ["--tp", 1, "--pp", 1, "--dp", 2, "--no-pipeline-parallel"]
+    line = demo_megatron.command_line(demo.zerofs, demo.hf, layout, tokens, STEPS + 1, demo.scratch / "no-pipeline")
+    # MDS refuses the schedule of a run with another batch. With --train-args the checkpoint has that of the new run.
+    with demo.mount(saved, "another-layout", *layout, "--train-args", shlex.join(line)) as mount:
+        with progress("one step more, two data-parallel ranks"):
+            [last] = demo_megatron.train(demo.checkout, line, 2, mount.path)
+        demo.check(last < losses[-1] + 0.02, f"it goes on there: {last:.4f}")
+    as_hugging_face(demo, saved, batch, last)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("zerofs", type=Path)
     parser.add_argument("hf", type=Path)
-    parser.add_argument("--tree", type=Path, help="judge this saved checkpoint instead of mounting")
     arguments = parser.parse_args()
-    layout = ["--tp", TP, "--pp", PP, "--dp", DP, "--zero-stage", 1, "--dtype", "bf16"]
-    if arguments.tree:
-        return not (weights_agree(arguments.tree, arguments.hf) & optimizer_loads(arguments.tree))
-    with tempfile.TemporaryDirectory(prefix="zerofs-demo.") as mountpoint:
-        say("$ " + " ".join(map(str, ["zerofs mount", arguments.hf, mountpoint, *layout])))
-        with mounted(arguments.zerofs.resolve(), arguments.hf.resolve(), Path(mountpoint), *layout) as mount:
-            good = show(mount, arguments.hf)
-            say(f"$ zerofs umount {mountpoint}")
-    print("  done" if good else "  FAILED")
-    return not good
+    checkout, hf = os.environ.get("MEGATRON_DEEPSPEED"), arguments.hf.resolve()
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="demo.", dir=hf.parent) as scratch:
+        demo = Demo(arguments.zerofs.resolve(), hf, Path(scratch), Path(checkout).resolve() if checkout else None)
+        with as_a_checkpoint(demo, hf, "checkpoint"):
+            pass
+        train_megatron(demo) if checkout else train_deepspeed(demo)
+    say("What it cost")
+    demo.check(demo.written == 0, f"disk written by zerofs: {demo.written} bytes")
+    print("  done" if not demo.wrong else "  FAILED: " + "; ".join(demo.wrong), f"in {time.monotonic() - start:.0f} s")
+    return bool(demo.wrong)
 
 
 if __name__ == "__main__":

@@ -32,8 +32,10 @@ def run(binary: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def mounts_at(mountpoint: Path) -> list[str]:
-    lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    return [line for line in lines if line.split()[4] == str(mountpoint.resolve())]
+    # By b"\n" and b" " alone: sources of other mounts may have whatever Unicode takes for a line's end or a space.
+    lines = Path("/proc/self/mountinfo").read_bytes().split(b"\n")[:-1]
+    wanted = os.fsencode(mountpoint.resolve()).replace(b"\\", b"\\134").replace(b" ", b"\\040")
+    return [os.fsdecode(line) for line in lines if line.split(b" ")[4] == wanted]
 
 
 def daemon_of(mountpoint: Path) -> int:

@@ -69,7 +69,7 @@ def run(checkout: Path, command: list, ranks: int = 1, path: tuple = (), **envir
         env |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
     launcher = ["mpiexec", "-n", str(ranks)] if ranks > 1 else []
     return subprocess.run([*launcher, sys.executable, "-W", "ignore", *map(str, command)], env=env, capture_output=True,
-                          text=True, timeout=400, cwd=checkout)
+                          text=True, timeout=1200, cwd=checkout)
 
 
 def losses(done: subprocess.CompletedProcess) -> list[float]:

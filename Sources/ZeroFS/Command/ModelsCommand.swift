@@ -1,7 +1,7 @@
 import ArgumentParser
 import Checkpoints
 
-/// `zerofs models`: the families that are served for Megatron-DeepSpeed, and why others aren't. The README has what it prints.
+/// `zerofs models`: the families that are served for Megatron-DeepSpeed, and why others aren't. docs/models.md has what it prints.
 struct ModelsCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "models",

@@ -1,6 +1,6 @@
 import HuggingFace
 
-/// The families in words: the README's tables.
+/// The families in words: the tables of docs/models.md and, in short, of the README.
 package enum ModelList {
   package static var markdown: String {
     let served = ModelFamily.all.map { family in
