@@ -52,14 +52,14 @@ package struct Checkpoint: Sendable {
     let configuration = settings.deepSpeedConfiguration
     let clipGrad = configuration.gradientClipping(auto: trainer?.maxGradNorm)
     let trainer = try trainer.map { arguments in
-      guard iteration == 0 else {
+      guard iteration == 0 || settings.training.savedBy != nil else {
         throw LayoutError.notInFlavor(option: "--iteration \(iteration)", flavor: "trainer")
       }
       guard model.order.withoutWeightDecay != nil else {
         throw ModelError.parameterOrder(
           path: "--parameter-order", why: "without_weight_decay is missing, which HF Trainer's groups follow")
       }
-      return try Trainer(arguments, configuration)
+      return try Trainer(arguments, configuration, settings.training)
     }
     client = TransformersClient(
       model: model, trainer: trainer, step: settings.training.globalSteps,

@@ -63,7 +63,7 @@ struct TransformersClient: CheckpointClient {
       EngineState(
         layout: layout, settings: settings, groups: groups(tp: tp, pp: pp), dp: dp,
         module: .orderedDict(module), bufferNames: buffers, sharedParameters: tied,
-        learningRateScheduler: trainer?.engineSchedule ?? .none
+        learningRateScheduler: settings.training.schedule ?? trainer?.engineSchedule ?? .none
       ).members)
   }
 

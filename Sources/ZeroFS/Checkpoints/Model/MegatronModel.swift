@@ -186,11 +186,13 @@ extension ParameterTable {
   /// That of the model that a `config.json` alone describes.
   ///
   /// - Throws: likewise.
-  init(of file: ConfigurationFile, flavor: MegatronFlavor) throws {
+  init(of file: ConfigurationFile, flavor: MegatronFlavor, holds: (_ tensor: String) -> Bool = { _ in false })
+    throws
+  {
     let (family, c) = try ModelFamily(servedBy: file).configured(by: file)
     try self.init(
       family, c, isTied: c.tieWordEmbeddings, path: file.path, flavor: flavor, sequenceLength: nil,
-      holds: { _ in false })
+      holds: holds)
   }
 
   private init(

@@ -98,21 +98,35 @@ package struct ParameterOrder: Sendable {
   ///
   /// - Throws: `ModelError.noParameterOrder` for families that aren't known, `SourceError` without a number of layers.
   init(of directory: HuggingFaceDirectory) throws {
-    let file = directory.configurationFile
+    try directory.requireLayers()
+    try self.init(
+      of: directory.configurationFile, isTied: ParameterOrder.isTied(directory), holds: directory.locates)
+  }
+
+  /// A name of the module → that of its tensor in the files, where they differ; none of a family that isn't known.
+  static func renamed(_ file: ConfigurationFile) throws -> [String: String] {
+    guard ModelFamily(modelType: file.modelType) != nil else { return [:] }
+    return try ParameterOrder(of: file, isTied: false, holds: { _ in true }).files
+  }
+
+  /// The order that follows from the family of a model.
+  ///
+  /// - Parameter holds: whether the files have a tensor of this name.
+  /// - Throws: likewise.
+  init(of file: ConfigurationFile, isTied: Bool, holds: (_ tensor: String) -> Bool) throws {
     guard let family = ModelFamily(modelType: file.modelType) else {
       throw ModelError.noParameterOrder(file.modelType, path: file.path)
     }
     guard let layers = file.layers, layers > 0 else {
       throw SourceError.malformedJSON(path: file.path, why: "no number of layers")
     }
-    try directory.requireLayers()
     if family.isRemoteCode { throw ModelError.noParameterOrder(file.modelType, path: file.path) }
     let modules = try family.withModules(of: file).modules(layers: layers)
     var files: [String: String] = [:]
     var layerNorms: Set<String> = []
     var names: [String] = []
     for module in modules {
-      for suffix in ["weight", "bias"] where suffix == "weight" || directory.holdsBias(of: module) {
+      for suffix in ["weight", "bias"] where suffix == "weight" || module.hasBias(holds) {
         let name = "\(module.name).\(suffix)"
         names.append(name)
         if module.stored != module.name { files[name] = "\(module.stored).\(suffix)" }
@@ -120,7 +134,6 @@ package struct ParameterOrder: Sendable {
       }
     }
     let head = "lm_head.weight"
-    let isTied = try ParameterOrder.isTied(directory)
     stateDict = names
     parameters = isTied ? names.filter { $0 != head } : names
     tied = isTied ? [head: modules[0].name + ".weight"] : [:]
@@ -131,6 +144,14 @@ package struct ParameterOrder: Sendable {
 }
 
 extension ModelFamily.Module {
+  fileprivate func hasBias(_ holds: (_ tensor: String) -> Bool) -> Bool {
+    switch bias {
+    case .none: false
+    case .always: true
+    case .configured: holds(stored + ".bias")
+    }
+  }
+
   /// Whether it is an `nn.LayerNorm`, whatever its name. Nemotron's is a class of its own.
   fileprivate func isLayerNorm(_ family: ModelFamily) -> Bool {
     family.normalization == .layerNorm && family.modelTypes != ["nemotron"]
@@ -140,12 +161,4 @@ extension ModelFamily.Module {
 
 extension HuggingFaceDirectory {
   func locates(_ name: String) -> Bool { holds(sourceName(of: name)) }
-
-  fileprivate func holdsBias(of module: ModelFamily.Module) -> Bool {
-    switch module.bias {
-    case .none: false
-    case .always: true
-    case .configured: locates(module.stored + ".bias")
-    }
-  }
 }
