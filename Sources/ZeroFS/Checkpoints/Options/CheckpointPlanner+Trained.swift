@@ -6,9 +6,7 @@ import Run
 extension CheckpointPlanner {
   /// - Throws: as `checkpoint()`, and `TrainedError`.
   func trainedCheckpoint(_ source: TrainedCheckpoint) throws -> Checkpoint {
-    let trained =
-      source.need == .optimizer
-      ? source : try TrainedCheckpoint(source.path, tag: source.tag, need: .optimizer)
+    let trained = try source.withOptimizer()
     let isSameClient = (trained.model != nil) == (flavor.megatron != nil)
     let training = try trained.training(
       isNewStage: options.newStage ?? false, isSameClient: isSameClient)
@@ -51,7 +49,7 @@ extension CheckpointPlanner {
       options, of: trained.run.layout.dtype, engine: options.pp ?? 1 > 1 ? .pipeline : .noPipeline)
     let states = training.elementwise
     let weights = try trained.named(
-      like: trained.description(options.like), values: [.master] + states.map { .state($0) }, layout.dtype,
+      values: [.master] + states.map { .state($0) }, layout.dtype,
       drops: options.drop ?? false)
     let model = try HuggingFaceModel(
       weights, states: states, layout: layout, order: order, path: trained.path)
@@ -123,7 +121,7 @@ extension CheckpointPlanner {
       )
     }
     let weights = try trained.named(
-      like: trained.description(options.like), values: [], trained.run.layout.dtype, drops: false)
+      values: [], trained.run.layout.dtype, drops: false)
     var table = try ParameterTable(
       of: weights.configuration, flavor: megatron, holds: Set(weights.names).contains)
     table.isTied = weights.isTied

@@ -90,7 +90,7 @@ package struct CheckpointPlanner: Sendable {
     settings.weights = options.weights ?? .masters
     settings.dtype = options.dtype?.dtype
     settings.drops = options.drop ?? false
-    return try HuggingFaceExport(trained, like: trained.description(options.like), settings)
+    return try HuggingFaceExport(trained, settings)
   }
 
   /// The same for the layout that `name` spells, and as these options are for what it doesn't spell.
@@ -126,7 +126,8 @@ package struct CheckpointPlanner: Sendable {
       }
       var options = options
       options.tag = name
-      let trained = try TrainedCheckpoint(saves.root, tag: name, need: options.need)
+      let trained = try TrainedCheckpoint(
+        saves.root, tag: name, like: options.like, need: options.need)
       return try CheckpointPlanner(.trained(trained), options).served().tree(modified: trained.modified)
     }
   }

@@ -89,6 +89,8 @@ enum MegatronWeights {
         like: like.configuration.path, argument: fact.name,
         has: (model.arguments[fact.name] ?? .none).pythonDescription, needs: fact.flag)
     }
+    // What an extension computes is in its spec, which is held against the description already.
+    if model.extensionSpec != nil { return }
     if let rope = geometry.configuration.rope, rope.type != "default" {
       throw .conflict(
         like: like.configuration.path, argument: "rotary embedding", has: "plain",

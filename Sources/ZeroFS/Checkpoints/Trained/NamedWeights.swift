@@ -15,26 +15,17 @@ struct NamedWeights: Sendable {
 
 extension TrainedCheckpoint {
   /// - Parameters:
-  ///   - like: the model's description; `nil` where the run's arguments tell all.
   ///   - values: those that are wanted.
   ///   - dtype: that the configuration names.
   ///   - drops: whether parameters without a place are left out.
   /// - Throws: `TrainedError`, `ModelError`, `SourceError`.
-  func named(like: ModelDescription?, values: [StoredValue], _ dtype: DType, drops: Bool) throws -> NamedWeights {
+  func named(values: [StoredValue], _ dtype: DType, drops: Bool) throws -> NamedWeights {
     guard let geometry, let model else {
       return try TransformersWeights.named(self, like: like, dtype)
     }
     return try MegatronWeights.named(self, geometry, model, like: like, values, dtype, drops: drops)
   }
 
-  /// The model's description: that of `path`, or the one that was saved beside the checkpoint, as HF Trainer does.
-  ///
-  /// - Throws: `SourceError`.
-  func description(_ path: String?) throws(SourceError) -> ModelDescription? {
-    let isBeside = model == nil && TrainedFiles.holds("\(files.root)/config.json")
-    guard let path = path ?? (isBeside ? files.root : nil) else { return nil }
-    return try ModelDescription(path: path)
-  }
 }
 
 /// What a script with a model of transformers has trained, as the source of a model of MDS.
