@@ -166,40 +166,6 @@ def refused(zerofs: Path, checkpoint: Path, *words: str, status: int = 5, option
     assert len(done.stderr.splitlines()) == 1 and all(word in done.stderr for word in words), done.stderr
 
 
-def test_a_file_is_missing(zerofs: Path, saved: Path) -> None:
-    (saved / "global_step6/layer_03-model_01-model_states.pt").unlink()
-    refused(zerofs, saved, "layer_03-model_01-model_states.pt", "no such file")
-
-
-def test_a_file_is_cut_off(zerofs: Path, saved: Path) -> None:
-    with (saved / "global_step6/bf16_zero_pp_rank_0_mp_rank_03_optim_states.pt").open("r+b") as file:
-        file.truncate(5000)
-    refused(zerofs, saved, "bf16_zero_pp_rank_0_mp_rank_03_optim_states.pt", "cut off")
-
-
-def test_a_file_of_another_run(zerofs: Path, saved: Path) -> None:
-    name = "global_step6/bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt"
-    shutil.copy(TRAINED / "llama-pipe-pp2dp3-z1/tree" / name, saved / name)
-    refused(zerofs, saved, "mp_rank_00_optim_states.pt", "length of the flat weights")
-
-
-def test_ranks_of_different_steps(zerofs: Path, saved: Path) -> None:
-    path = saved / "global_step6/mp_rank_02_model_states.pt"
-    state = torch.load(path, weights_only=False)
-    state["global_steps"] = 5
-    torch.save(state, path)
-    refused(zerofs, saved, "mp_rank_02", "global_steps is 5")
-
-
-def test_an_optimizer_of_another_step(zerofs: Path, saved: Path) -> None:
-    path = saved / "global_step6/bf16_zero_pp_rank_0_mp_rank_02_optim_states.pt"
-    state = torch.load(path, weights_only=False)
-    for group in state["optimizer_state_dict"]["base_optimizer_state"]["state"].values():
-        group["step"] += 1
-    torch.save(state, path)
-    refused(zerofs, saved, "step", "is 7", options=())
-
-
 def test_an_optimizer_that_is_not_elementwise(zerofs: Path, saved: Path, mount) -> None:
     for path in saved.glob("global_step6/*_optim_states.pt"):
         state = torch.load(path, weights_only=False)
@@ -222,28 +188,6 @@ def test_elementwise_states_of_any_name(saved: Path, mount) -> None:
     with mount(saved, "--tp", 1, "--pp", 1, "--dp", 3) as there, \
             mount(there.path, "--as", "hf", "--weights", "momentum_buffer") as m:
         same(golden, model(m.path))
-
-
-def test_a_newer_save_was_killed(zerofs: Path, saved: Path) -> None:
-    (saved / "global_step9").mkdir()
-    done = run(zerofs, "plan", saved, "--as", "hf")
-    assert done.returncode == 0 and "global_step9" in done.stderr and "latest" in done.stderr
-
-
-def test_the_first_save_is_not_finished(zerofs: Path, saved: Path) -> None:
-    (saved / "latest").unlink()
-    refused(zerofs, saved, "latest")
-    refused(zerofs, saved, "global_step7", options=("--as", "hf", "--tag", "global_step7"))
-    assert run(zerofs, "plan", saved, "--as", "hf", "--tag", "global_step6").returncode == 0
-    assert run(zerofs, "plan", saved / "global_step6", "--as", "hf").returncode == 0
-
-
-def test_files_that_change(saved: Path, mount) -> None:
-    with mount(saved, "--as", "hf") as m:
-        path = saved / "global_step6/bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt"
-        path.write_bytes(path.read_bytes())
-        with pytest.raises(OSError):
-            (m.path / "model.safetensors").read_bytes()
 
 
 def test_another_model_is_not_this_one(zerofs: Path, saved: Path, tmp_path: Path) -> None:

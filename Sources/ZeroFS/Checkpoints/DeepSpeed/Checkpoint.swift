@@ -78,7 +78,7 @@ package struct Checkpoint: Sendable {
   package var loading: [String] { client.loading }
 
   /// Things that are served as asked and may still surprise.
-  package var warnings: [String] { client.warnings }
+  package var warnings: [String] { client.settings.training.warnings + client.warnings }
 
   /// The directory of the files: `global_step0`.
   package var tag: String { names.tag }

@@ -43,6 +43,8 @@ struct TrainingState: Sendable {
   var schedule: PickleValue?
   /// `rng_state`, by the model-parallel ranks of `savedBy`; empty where seeds say it.
   var randomStates: [PickleValue] = []
+  /// What of the run or of its files is worth knowing.
+  var warnings: [String] = []
   /// The layout that the run had.
   var savedBy: ParallelLayout?
 

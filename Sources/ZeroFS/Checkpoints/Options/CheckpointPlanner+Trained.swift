@@ -32,12 +32,30 @@ extension CheckpointPlanner {
       run = try newRun(options, model)
     }
     var (training, settings) = (state, try settings(options))
-    if arguments != nil { training.follow(run.schedule) }
+    if let arguments {
+      training.follow(run.schedule)
+      training.warnings += batchWarnings(arguments, before: trained.run.arguments, training)
+    }
     if configuration == nil && isSameClient {
       settings.deepSpeedConfiguration = try trained.deepSpeedConfiguration(options)
     }
     settings.training = training
     return try Checkpoint(model, run: run, settings)
+  }
+
+  /// The schedule and the data go on by samples, the iteration by steps: where a step has another number of samples, the two
+  /// count otherwise.
+  private func batchWarnings(
+    _ run: MegatronArguments, before: MegatronArguments?, _ training: TrainingState
+  ) -> [String] {
+    guard let batch = run.int("global_batch_size"), let old = before?.int("global_batch_size"), batch != old,
+      training.iteration > 0
+    else { return [] }
+    return [
+      "--train-args: global_batch_size is \(batch), and the run had \(old): schedule and data go on behind "
+        + "\(training.consumedTrainSamples) samples, and the iteration is \(training.iteration) still, by which --train-iters "
+        + "counts. --new-stage starts all of them at 0."
+    ]
   }
 
   /// `--flavor hf` and `trainer`.

@@ -89,12 +89,13 @@ enum MegatronWeights {
         like: like.configuration.path, argument: fact.name,
         has: (model.arguments[fact.name] ?? .none).pythonDescription, needs: fact.flag)
     }
-    // What an extension computes is in its spec, which is held against the description already.
-    if model.extensionSpec != nil { return }
-    if let rope = geometry.configuration.rope, rope.type != "default" {
+    // A spec is held against the description already.
+    guard model.extensionSpec == nil else { return }
+    let architecture = geometry.table.architecture
+    if architecture.extensionNeed == .always {
       throw .conflict(
-        like: like.configuration.path, argument: "rotary embedding", has: "plain",
-        needs: "rope_type \(JSON.excerpt(rope.type))")
+        like: like.configuration.path, argument: MegatronExtensionFiles.package, has: "none",
+        needs: architecture.spec.summary)
     }
   }
 

@@ -125,7 +125,9 @@ package struct TrainedCheckpoint: Sendable {
             let (name, shape) = (
               geometry.qualifiedName(module, entry.name), entry.sharding.shape(geometry.parallelism)
             )
-            guard let found = ranks[number].value(of: name, .parameter)?.shape else {
+            // At stage 3 masters alone are there.
+            let isThere = run.layout.zeroStage == 3 || ranks[number].holds(name)
+            guard isThere, let found = ranks[number].value(of: name, .parameter)?.shape else {
               throw .unreadable(path: path, why: "there is no parameter \(name), which the run's args imply")
             }
             if found != shape {

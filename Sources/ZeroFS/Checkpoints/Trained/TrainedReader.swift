@@ -99,7 +99,11 @@ struct TrainedReader: Sendable {
       return (.modelState(rank: rank, value, path: file.path), file)
     case .layer(let tp, let module, let name):
       let (value, file) = try files.read(name)
-      return (.layer(tp: tp, module, Self.tensors(value)), file)
+      let tensors = Self.tensors(value)
+      guard !tensors.isEmpty else {
+        throw .unreadable(path: file.path, why: "it has no parameters of a layer")
+      }
+      return (.layer(tp: tp, module, tensors), file)
     case .optimizer(let rank, let name):
       let (value, file) = try files.read(name)
       guard let state = value["optimizer_state_dict"] else {

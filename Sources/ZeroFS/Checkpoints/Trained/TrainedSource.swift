@@ -55,6 +55,7 @@ extension TrainedCheckpoint {
     if isSameClient { training.randomStates = ranks.compactMap { $0.modelState["rng_state"] } }
     if training.randomStates.count != ranks.count { training.randomStates = [] }
     training.savedBy = run.layout
+    training.warnings = warnings
     guard let optimizer = ranks[0].optimizer else { return training }
     training.members = try members(optimizer)
     training.countsStepsInTensors = optimizer.countsStepsInTensors
