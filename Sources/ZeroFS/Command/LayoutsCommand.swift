@@ -21,7 +21,8 @@ struct LayoutsCommand: ParsableCommand {
   var like: String?
 
   @Option(
-    help: ArgumentHelp("Of a checkpoint: the directory of the step, instead of the one that `latest` names.",
+    help: ArgumentHelp(
+      "Of a checkpoint: the directory of the step, instead of the one that `latest` names.",
       valueName: "tag"))
   var tag: String?
 

@@ -48,7 +48,8 @@ package struct MegatronCommandLine: Sendable {
     self.init(
       model, tokenizer: words, configuration: configuration,
       notes: MegatronCommandLine.ownNotes(model)
-        + (words.isEmpty ? ["yours to choose as well: the tokenizer, which has to have the model's rows"] : []))
+        + (words.isEmpty
+          ? ["yours to choose as well: the tokenizer, which has to have the model's rows"] : []))
   }
 
   private init(
@@ -71,7 +72,8 @@ package struct MegatronCommandLine: Sendable {
   private static func tokenizer(_ run: MegatronArguments) -> [Argument] {
     let otherwise = "MDS asks for it, and counts the embedding's rows in it"
     return [
-      ("--tokenizer-type", run.string("tokenizer_type")), ("--tokenizer-model", run.string("tokenizer_model")),
+      ("--tokenizer-type", run.string("tokenizer_type")),
+      ("--tokenizer-model", run.string("tokenizer_model")),
       ("--vocab-file", run.string("vocab_file")), ("--merge-file", run.string("merge_file")),
       ("--vocab-size", run.int("vocab_size").map { "\($0)" }),
     ].compactMap { flag, value in value.map { Argument([flag, $0], .stops, otherwise: otherwise) } }

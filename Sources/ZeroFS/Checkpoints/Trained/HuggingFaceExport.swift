@@ -104,7 +104,9 @@ package struct HuggingFaceExport: ServedTree {
     func entry(_ name: String, _ file: @escaping @Sendable () -> VirtualFile) -> FileTree.Entry {
       FileTree.Entry(directory + name, file)
     }
-    return [entry("config.json") { [configuration] in VirtualFile(String(decoding: configuration, as: UTF8.self)) }]
+    return [
+      entry("config.json") { [configuration] in VirtualFile(String(decoding: configuration, as: UTF8.self)) }
+    ]
       + sharded.shards.map { shard in entry(shard.name) { SafetensorsFile(shard.tensors).file } }
       + (sharded.index.map { index in [entry("model.safetensors.index.json") { VirtualFile(index) }] } ?? [])
       + (checkpoint.like?.companions ?? []).map { file in

@@ -19,7 +19,9 @@ enum KnownGlobals {
     "megatron.core.enums": ["ModelType"],
     "zerofs_megatron.guard": ["Required"],
   ]
-  private static let builtIn: Set<String> = ["set", "frozenset", "complex", "slice", "bytearray", "dict", "list"]
+  private static let builtIn: Set<String> = [
+    "set", "frozenset", "complex", "slice", "bytearray", "dict", "list",
+  ]
 
   private static func isKnown(_ module: String, _ name: String) -> Bool {
     if names[module]?.contains(name) == true { return true }

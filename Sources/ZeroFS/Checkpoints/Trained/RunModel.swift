@@ -14,7 +14,8 @@ struct RunModel: Sendable {
 
   /// Whether Llama's configuration has all of it. Otherwise the family is MDS's own, which no Hugging Face directory has.
   var isLlama: Bool {
-    extensionSpec == nil && !isLayerNorm && arguments.isTrue("swiglu") && !hasLearnedPositions && rotaryPercent == 1
+    extensionSpec == nil && !isLayerNorm && arguments.isTrue("swiglu") && !hasLearnedPositions
+      && rotaryPercent == 1
       && !arguments.isTrue("apply_layernorm_1p")
   }
 
@@ -79,7 +80,8 @@ struct RunModel: Sendable {
     guard let like else {
       throw .option(
         "--like",
-        why: "\(path) is of a run with zerofs_megatron, whose model the arguments alone don't tell: give --like a directory with "
+        why:
+          "\(path) is of a run with zerofs_megatron, whose model the arguments alone don't tell: give --like a directory with "
           + "its config.json")
     }
     var table: ParameterTable

@@ -76,7 +76,8 @@ package struct TrainedCheckpoint: Sendable {
   }
 
   /// What `path` describes; of a model of transformers' what `root` does, where HF Trainer saved that beside.
-  private static func description(_ path: String?, beside root: String?) throws(SourceError) -> ModelDescription?
+  private static func description(_ path: String?, beside root: String?) throws(SourceError)
+    -> ModelDescription?
   {
     let own = root.flatMap { TrainedFiles.holds("\($0)/config.json") ? $0 : nil }
     guard let path = path ?? own else { return nil }

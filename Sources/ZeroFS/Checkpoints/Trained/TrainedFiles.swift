@@ -85,7 +85,8 @@ struct TrainedFiles: Sendable {
     }
     if let name = KnownGlobals.foreign(in: value) {
       throw .unsupported(
-        path: path, what: name, why: "a checkpoint has no use for it, and whoever loads the file would call it.")
+        path: path, what: name,
+        why: "a checkpoint has no use for it, and whoever loads the file would call it.")
     }
     return (value, file)
   }

@@ -9,7 +9,7 @@ struct TrainedReader: Sendable {
   let need: TrainedCheckpoint.Need
 
   /// Files read at a time: a slow disk answers many requests together.
-  private static let concurrency = 32
+  private static let concurrency = 64
 
   private enum Job: Sendable {
     case modelState(rank: Int, name: String)

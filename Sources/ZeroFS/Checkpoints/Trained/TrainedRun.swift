@@ -38,7 +38,9 @@ struct TrainedRun: Sendable {
     vocabularySize = state["universal_checkpoint_info"]?["original_vocab_size"]?.integer ?? 0
     step = state["global_steps"]?.integer ?? 0
     extensionSpec = attributes?.first { $0.name == MegatronExtensionFiles.package }.flatMap { guardObject in
-      guard case .new(_, let arguments) = guardObject.value, let text = arguments.first?.text else { return nil }
+      guard case .new(_, let arguments) = guardObject.value, let text = arguments.first?.text else {
+        return nil
+      }
       return try? JSON(Array(text.utf8))
     }
     self.options = options
