@@ -1,9 +1,6 @@
 """Checkpoints that real Megatron-DeepSpeed trained: as Hugging Face directories, and at other layouts."""
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy
@@ -13,7 +10,7 @@ from safetensors.torch import load, load_file
 from transformers import AutoModelForCausalLM
 
 from conftest import SHARED
-from mounting import mounted, run
+from mounting import run
 from test_golden import assert_equal, compare  # noqa: F401
 
 TRAINED = SHARED / "golden/trained"
@@ -169,40 +166,6 @@ def refused(zerofs: Path, checkpoint: Path, *words: str, status: int = 5, option
     assert len(done.stderr.splitlines()) == 1 and all(word in done.stderr for word in words), done.stderr
 
 
-def test_a_file_is_missing(zerofs: Path, saved: Path) -> None:
-    (saved / "global_step6/layer_03-model_01-model_states.pt").unlink()
-    refused(zerofs, saved, "layer_03-model_01-model_states.pt", "no such file")
-
-
-def test_a_file_is_cut_off(zerofs: Path, saved: Path) -> None:
-    with (saved / "global_step6/bf16_zero_pp_rank_0_mp_rank_03_optim_states.pt").open("r+b") as file:
-        file.truncate(5000)
-    refused(zerofs, saved, "bf16_zero_pp_rank_0_mp_rank_03_optim_states.pt", "cut off")
-
-
-def test_a_file_of_another_run(zerofs: Path, saved: Path) -> None:
-    name = "global_step6/bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt"
-    shutil.copy(TRAINED / "llama-pipe-pp2dp3-z1/tree" / name, saved / name)
-    refused(zerofs, saved, "mp_rank_00_optim_states.pt", "length of the flat weights")
-
-
-def test_ranks_of_different_steps(zerofs: Path, saved: Path) -> None:
-    path = saved / "global_step6/mp_rank_02_model_states.pt"
-    state = torch.load(path, weights_only=False)
-    state["global_steps"] = 5
-    torch.save(state, path)
-    refused(zerofs, saved, "mp_rank_02", "global_steps is 5")
-
-
-def test_an_optimizer_of_another_step(zerofs: Path, saved: Path) -> None:
-    path = saved / "global_step6/bf16_zero_pp_rank_0_mp_rank_02_optim_states.pt"
-    state = torch.load(path, weights_only=False)
-    for group in state["optimizer_state_dict"]["base_optimizer_state"]["state"].values():
-        group["step"] += 1
-    torch.save(state, path)
-    refused(zerofs, saved, "step", "is 7", options=())
-
-
 def test_an_optimizer_that_is_not_elementwise(zerofs: Path, saved: Path, mount) -> None:
     for path in saved.glob("global_step6/*_optim_states.pt"):
         state = torch.load(path, weights_only=False)
@@ -225,28 +188,6 @@ def test_elementwise_states_of_any_name(saved: Path, mount) -> None:
     with mount(saved, "--tp", 1, "--pp", 1, "--dp", 3) as there, \
             mount(there.path, "--as", "hf", "--weights", "momentum_buffer") as m:
         same(golden, model(m.path))
-
-
-def test_a_newer_save_was_killed(zerofs: Path, saved: Path) -> None:
-    (saved / "global_step9").mkdir()
-    done = run(zerofs, "plan", saved, "--as", "hf")
-    assert done.returncode == 0 and "global_step9" in done.stderr and "latest" in done.stderr
-
-
-def test_the_first_save_is_not_finished(zerofs: Path, saved: Path) -> None:
-    (saved / "latest").unlink()
-    refused(zerofs, saved, "latest")
-    refused(zerofs, saved, "global_step7", options=("--as", "hf", "--tag", "global_step7"))
-    assert run(zerofs, "plan", saved, "--as", "hf", "--tag", "global_step6").returncode == 0
-    assert run(zerofs, "plan", saved / "global_step6", "--as", "hf").returncode == 0
-
-
-def test_files_that_change(saved: Path, mount) -> None:
-    with mount(saved, "--as", "hf") as m:
-        path = saved / "global_step6/bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt"
-        path.write_bytes(path.read_bytes())
-        with pytest.raises(OSError):
-            (m.path / "model.safetensors").read_bytes()
 
 
 def test_another_model_is_not_this_one(zerofs: Path, saved: Path, tmp_path: Path) -> None:
@@ -293,54 +234,3 @@ def test_verify_finds(zerofs: Path, saved: Path) -> None:
     assert done.returncode == 13
     assert "3.input_layernorm.weight of mp_rank 1" in done.stdout and "layer_02-model_00" in done.stdout
 
-
-CHECKOUT = os.environ.get("MEGATRON_DEEPSPEED")
-NEW = {  # where real MDS goes on with the state of 2x2x1: as many samples a step, as many rows of the vocabulary
-    "1x1x2": ["--tp", 1, "--pp", 1, "--dp", 2], "2x1x1": ["--tp", 2, "--pp", 1, "--dp", 1],
-    "1x2x2": ["--tp", 1, "--pp", 2, "--dp", 2], "nopipe-2x1x2-z1": ["--tp", 2, "--pp", 1, "--dp", 2, "--no-pipe"],
-    "nopipe-1x1x2-z2": ["--tp", 1, "--pp", 1, "--dp", 2, "--no-pipe", "--zero", 2],
-}
-
-
-def megatron(oracle: Path, tree: Path, out: Path, *layout: object, options: tuple = ()) -> list[float]:
-    """The losses of five steps that real MDS trains from a tree."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", oracle / "mds_run.py", "--mode", "load", "--timeout", "800",
-         "--hf", SHARED / "golden/hf/llama_bf16", "--lr", "0.05", "--steps", "5", "--dir", tree, "--out", out,
-         *map(str, layout), *options], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    ranks = json.loads(out.read_text())["ranks"]
-    assert all(rank["iteration"] == 6 for rank in ranks)
-    # Without the pipeline engine each data-parallel rank has the loss of its own samples.
-    return [sum(losses) / len(losses) for losses in zip(*(rank["losses"] for rank in ranks))]
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(oracle: Path, zerofs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[float]]:
-    """By route. Universal checkpoints have no padded rows, as DeepSpeed makes them, and their losses are others."""
-    directory = tmp_path_factory.mktemp("mds")
-    tree, layout = TRAINED / "llama-pipe-tp2pp2-z1/tree", ["--tp", 2, "--pp", 2, "--dp", 1]
-    (directory / "mnt").mkdir()
-    with mounted(zerofs, tree, directory / "mnt", "--universal-checkpoint") as m:
-        universal = megatron(oracle, m.path, directory / "universal.json", *layout, options=("--universal",))
-    return {"": megatron(oracle, tree, directory / "out.json", *layout), "universal": universal}
-
-
-@pytest.mark.skipif(not CHECKOUT, reason="MEGATRON_DEEPSPEED names no checkout of Megatron-DeepSpeed")
-@pytest.mark.parametrize("name", NEW)
-@pytest.mark.parametrize("route", ["", "universal"])
-def test_megatron_goes_on(name: str, route: str, uninterrupted, oracle: Path, mount, tmp_path: Path, measured) -> None:
-    words = NEW[name]
-    tp, dp = words[words.index("--tp") + 1], words[words.index("--dp") + 1]
-    zero = ["--zero-stage", words[words.index("--zero") + 1]] if "--zero" in words else []
-    pipe = ["--no-pipeline-parallel"] if "--no-pipe" in words else []
-    layout = ["--tp", tp, "--pp", words[words.index("--pp") + 1], "--dp", dp, *zero, *pipe,
-              "--make-vocab-size-divisible-by", 512 // tp]
-    if route:
-        layout.append("--universal-checkpoint")
-    with mount(TRAINED / "llama-pipe-tp2pp2-z1/tree", *layout) as m:
-        losses = megatron(oracle, m.path, tmp_path / "out.json", *words, "--mbs", 2 // dp, "--divisible", 512 // tp,
-                          options=("--universal",) if route else ())
-    difference = max(abs(a - b) for a, b in zip(losses, uninterrupted[route], strict=True))
-    measured(f"{name} {route}: losses {losses}, uninterrupted {uninterrupted[route]}, largest difference {difference:.1e}")
-    assert difference <= 5e-3

@@ -30,13 +30,16 @@ def arguments(case: dict):
         save_strategy="no", logging_steps=1, use_cpu=True, disable_tqdm=True, max_grad_norm=0.5)
 
 
-def train(case: dict, make_model, before, resume: str | None = None) -> list[float]:
-    """The losses. `before(trainer)` is called before the first step."""
+def train(case: dict, make_model, before, resume: str | None = None, after=lambda _: None) -> list[float]:
+    """The losses. `before(trainer)` is called before the first step, `after` behind the last."""
     from transformers import Trainer, TrainerCallback
 
     class Before(TrainerCallback):
         def on_train_begin(self, *_, **__) -> None:
             before(trainer)
+
+        def on_train_end(self, *_, **__) -> None:
+            after(trainer)
 
     # Before the model: at ZeRO 3 from_pretrained partitions what it makes, as the arguments say.
     args = arguments(case)

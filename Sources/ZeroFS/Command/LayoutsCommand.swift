@@ -15,6 +15,17 @@ struct LayoutsCommand: ParsableCommand {
   @OptionGroup
   var sourceOptions: SourceOptions
 
+  @Option(
+    help: ArgumentHelp(
+      "Of a checkpoint of transformers' model: a directory with its config.json.", valueName: "hf_dir"))
+  var like: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Of a checkpoint: the directory of the step, instead of the one that `latest` names.",
+      valueName: "tag"))
+  var tag: String?
+
   @Option(help: ArgumentHelp("GPUs of the run.", valueName: "n"))
   var gpus: Int
 
@@ -72,9 +83,12 @@ struct LayoutsCommand: ParsableCommand {
 
   func run() throws {
     try reporting {
-      let model = try ModelSource(path: directory, CheckpointOptions(), sourceOptions)
+      var options = CheckpointOptions()
+      options.like = like.map(absolutePath)
+      options.tag = tag
+      let model = try ModelSource(path: directory, options, sourceOptions)
       let search = try LayoutSearch(
-        try model.directory(for: "zerofs layouts"),
+        try model.planner(),
         .init(
           gpus: gpus, gpusPerNode: gpusPerNode ?? gpus, memory: memory.bytes, dtype: dtype?.dtype,
           batch: .init(

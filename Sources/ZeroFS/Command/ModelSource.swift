@@ -34,7 +34,7 @@ struct ModelSource {
       source = .model(try HuggingFaceDirectory(archive))
     } else if options.tag != nil || TrainedCheckpoint.isOne(path) {
       (files, self.options) = (nil, options)
-      source = .trained(try TrainedCheckpoint(path, tag: options.tag, need: options.need))
+      source = .trained(try TrainedCheckpoint(path, tag: options.tag, like: options.like, need: options.need))
     } else {
       let place = exists ? path : HubCache.snapshot(of: path) ?? path
       let directory = try DiskDirectory(place, followsLinks: sourceOptions.followLinks)

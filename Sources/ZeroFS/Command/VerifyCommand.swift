@@ -80,7 +80,7 @@ struct VerifyCommand: ParsableCommand {
   /// A checkpoint that a run saved, which no model tells anything of.
   private func verifyItself() throws {
     let options = try options.options()
-    let checkpoint = try TrainedCheckpoint(target, tag: options.tag)
+    let checkpoint = try TrainedCheckpoint(target, tag: options.tag, like: options.like)
     warn(checkpoint.warnings)
     let verifier = TrainedVerifier(checkpoint)
     let progress = ByteProgress(totalBytes: verifier.bytes)

@@ -52,14 +52,14 @@ package struct Checkpoint: Sendable {
     let configuration = settings.deepSpeedConfiguration
     let clipGrad = configuration.gradientClipping(auto: trainer?.maxGradNorm)
     let trainer = try trainer.map { arguments in
-      guard iteration == 0 else {
+      guard iteration == 0 || settings.training.savedBy != nil else {
         throw LayoutError.notInFlavor(option: "--iteration \(iteration)", flavor: "trainer")
       }
       guard model.order.withoutWeightDecay != nil else {
         throw ModelError.parameterOrder(
           path: "--parameter-order", why: "without_weight_decay is missing, which HF Trainer's groups follow")
       }
-      return try Trainer(arguments, configuration)
+      return try Trainer(arguments, configuration, settings.training)
     }
     client = TransformersClient(
       model: model, trainer: trainer, step: settings.training.globalSteps,
@@ -78,7 +78,7 @@ package struct Checkpoint: Sendable {
   package var loading: [String] { client.loading }
 
   /// Things that are served as asked and may still surprise.
-  package var warnings: [String] { client.warnings }
+  package var warnings: [String] { client.settings.training.warnings + client.warnings }
 
   /// The directory of the files: `global_step0`.
   package var tag: String { names.tag }

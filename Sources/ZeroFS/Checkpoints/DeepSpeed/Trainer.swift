@@ -11,10 +11,13 @@ struct Trainer: Sendable {
   private let ownsOptimizer: Bool
   /// DeepSpeed's own scheduler, from its configuration.
   private let hasConfiguredSchedule: Bool
+  private let training: TrainingState
 
   /// - Throws: `RunError.notServed` for optimizers and schedulers of other kinds.
-  init(_ arguments: TrainingArguments, _ configuration: DeepSpeedConfiguration) throws(RunError) {
-    self.arguments = arguments
+  init(
+    _ arguments: TrainingArguments, _ configuration: DeepSpeedConfiguration, _ training: TrainingState
+  ) throws(RunError) {
+    (self.arguments, self.training) = (arguments, training)
     let (optimizer, scheduler) = (configuration["optimizer"], configuration["scheduler"])
     ownsOptimizer = optimizer == nil
     hasConfiguredSchedule = scheduler != nil
@@ -127,8 +130,8 @@ struct Trainer: Sendable {
     }
     return .dict([
       "base_lrs": forEachGroup(.float(adam.baseLearningRate ?? adam.learningRate)),
-      "last_epoch": .int(0),
-      "_step_count": .int(1),
+      "last_epoch": .int(training.globalSteps),
+      "_step_count": .int(training.globalSteps + 1),
       "_last_lr": forEachGroup(.float(adam.learningRate)),
       "lr_lambdas": forEachGroup(.dict(items: [])),
     ])
@@ -139,13 +142,13 @@ struct Trainer: Sendable {
   ///
   /// In the state Trainer fills in what isn't there. A resumed run logs, saves and evaluates as the state says.
   var files: [FileTree.Entry] {
-    let state = FileTree.Entry("trainer_state.json") { [arguments] in
+    let state = FileTree.Entry("trainer_state.json") { [arguments, training] in
       VirtualFile(
         """
         {
           "epoch": 0,
           "eval_steps": \(arguments.evalSteps ?? arguments.loggingSteps),
-          "global_step": 0,
+          "global_step": \(training.globalSteps),
           "log_history": [],
           "logging_steps": \(arguments.loggingSteps),
           "save_steps": \(arguments.saveSteps),

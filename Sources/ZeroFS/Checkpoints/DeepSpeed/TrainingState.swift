@@ -43,6 +43,8 @@ struct TrainingState: Sendable {
   var schedule: PickleValue?
   /// `rng_state`, by the model-parallel ranks of `savedBy`; empty where seeds say it.
   var randomStates: [PickleValue] = []
+  /// What of the run or of its files is worth knowing.
+  var warnings: [String] = []
   /// The layout that the run had.
   var savedBy: ParallelLayout?
 
@@ -75,8 +77,11 @@ struct TrainingState: Sendable {
   mutating func follow(_ other: LearningRateSchedule?) {
     guard let other else { return }
     let mine = schedule
-    schedule = PickleValue.dict(other.entries.map { ($0.key, $0.value.pickle) }).setting(
-      ["num_steps", "num_tokens"].compactMap { name in mine?[name].map { (name, $0) } })
+    let seen: [(String, PickleValue)] =
+      mine == nil
+      ? [("num_steps", .int(consumedTrainSamples))]
+      : ["num_steps", "num_tokens"].compactMap { name in mine?[name].map { (name, $0) } }
+    schedule = PickleValue.dict(other.entries.map { ($0.key, $0.value.pickle) }).setting(seen)
   }
 
   /// The states that a rank of `layout` goes on with, as universal loading has them; `nil` where there are none.
@@ -110,16 +115,20 @@ struct TrainingState: Sendable {
     return .literalTensor(bytes, .uint8, shape: [bytes.count])
   }
 
-  /// The entry of `group` in `param_groups`, as the run left it: that of the group of its name. Where the run had others, that
-  /// of any, with what tells the two apart.
+  /// The entry of `group` in `param_groups`, as the run left it: that of the group of its name, of another client's that which
+  /// decays alike. Where the run had others, that of any, with what tells the two apart.
   ///
   /// - Parameter fresh: what the settings make of it.
   func group(_ group: ParameterGroup, like fresh: PickleValue) -> PickleValue {
-    let isNamed = groups.contains { $0["name"] != nil }
-    let own =
-      isNamed
-      ? groups.first { $0["name"]?.text == group.megatron?.name }
-      : groups.count == 1 ? groups[0] : groups.dropFirst(group.decays ? 0 : 1).first
+    let own: PickleValue?
+    if groups.contains(where: { $0["name"] != nil }) {
+      own = groups.first {
+        if let name = group.megatron?.name { return $0["name"]?.text == name }
+        return ($0["wd_mult"]?.number != 0) == group.decays
+      }
+    } else {
+      own = groups.dropFirst(group.decays ? 0 : 1).first
+    }
     guard let trained = own ?? groups.first else { return fresh }
     let keys = Set((fresh.namedItems ?? []).map(\.name))
     let isSameKind = Set((trained.namedItems ?? []).map(\.name)).union(["step"]) == keys.union(["step"])

@@ -22,8 +22,13 @@ struct TransformersClient: CheckpointClient {
 
   var loading: [String] {
     let adam = settings.adam
+    let trained = settings.training.groups.first
+    let (rate, decay) = (
+      trained?["lr"]?.number ?? adam.baseLearningRate ?? adam.learningRate,
+      trained?["weight_decay"]?.number ?? adam.weightDecay
+    )
     let rates =
-      "  its lr \(adam.baseLearningRate ?? adam.learningRate), weight_decay \(adam.weightDecay), betas \(adam.betas), eps \(adam.eps) "
+      "  its lr \(rate), weight_decay \(decay), betas \(adam.betas), eps \(adam.eps) "
       + "and clip_grad \(settings.clipGrad) come from the checkpoint: where the run has others, "
     return trainer == nil
       ? [
@@ -63,7 +68,7 @@ struct TransformersClient: CheckpointClient {
       EngineState(
         layout: layout, settings: settings, groups: groups(tp: tp, pp: pp), dp: dp,
         module: .orderedDict(module), bufferNames: buffers, sharedParameters: tied,
-        learningRateScheduler: trainer?.engineSchedule ?? .none
+        learningRateScheduler: settings.training.schedule ?? trainer?.engineSchedule ?? .none
       ).members)
   }
 

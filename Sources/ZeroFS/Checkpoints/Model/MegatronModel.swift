@@ -179,7 +179,7 @@ extension ParameterTable {
     let (family, c) = try served.configured(by: file)
     let isTied = try directory.isTied(family, configured: c.tieWordEmbeddings)
     try self.init(
-      family.withEmbedding(of: directory, isTied: isTied), c, isTied: isTied, path: file.path, flavor: flavor,
+      family.withEmbedding(isTied: isTied, holds: directory.locates), c, isTied: isTied, path: file.path, flavor: flavor,
       sequenceLength: sequenceLength,
       holds: directory.locates)
   }
@@ -187,11 +187,13 @@ extension ParameterTable {
   /// That of the model that a `config.json` alone describes.
   ///
   /// - Throws: likewise.
-  init(of file: ConfigurationFile, flavor: MegatronFlavor) throws {
+  init(of file: ConfigurationFile, flavor: MegatronFlavor, holds: (_ tensor: String) -> Bool = { _ in false })
+    throws
+  {
     let (family, c) = try ModelFamily(servedBy: file).configured(by: file)
     try self.init(
       family, c, isTied: c.tieWordEmbeddings, path: file.path, flavor: flavor, sequenceLength: nil,
-      holds: { _ in false })
+      holds: holds)
   }
 
   private init(

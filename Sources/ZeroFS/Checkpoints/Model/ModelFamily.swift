@@ -141,8 +141,8 @@ package struct ModelFamily: Sendable {
 
   /// The family, where the files hold the one tensor of tied embeddings as that of the output layer (transformers
   /// `modeling_utils.py`: `tie_weights` fills either from the other).
-  func withEmbedding(of directory: HuggingFaceDirectory, isTied: Bool) -> ModelFamily {
-    guard isTied, !directory.locates(wordEmbeddings), directory.holds(outputLayer) else { return self }
+  func withEmbedding(isTied: Bool, holds: (_ tensor: String) -> Bool) -> ModelFamily {
+    guard isTied, !holds(wordEmbeddings), holds(outputLayer) else { return self }
     var family = self
     family.embeddings[0].stored = head[head.count - 1].stored
     return family

@@ -9,10 +9,10 @@ package struct CheckpointPlanner: Sendable {
   /// Of Megatron-DeepSpeed, as `--train-args` say.
   let arguments: MegatronArguments?
   /// Of HF Trainer, as `--train-args` say.
-  private let trainer: TrainingArguments?
-  private let configuration: DeepSpeedConfiguration?
-  private let order: ParameterOrder?
-  private let named: CheckpointOptions
+  let trainer: TrainingArguments?
+  let configuration: DeepSpeedConfiguration?
+  let order: ParameterOrder?
+  let named: CheckpointOptions
   /// Of the run's own tokenizer, where `--train-args` name one that is here.
   let tokenizer: TokenizerFiles?
 
@@ -24,7 +24,7 @@ package struct CheckpointPlanner: Sendable {
   /// - Throws: likewise.
   package init(_ source: CheckpointSource, _ options: CheckpointOptions) throws {
     (self.source, self.options, named) = (source, options, CheckpointOptions())
-    let isTrainer = options.flavor == .trainer
+    let isTrainer = CheckpointPlanner.flavor(source, options) == .trainer
     arguments =
       try isTrainer
       ? nil
@@ -65,7 +65,16 @@ package struct CheckpointPlanner: Sendable {
     return options
   }
 
-  var flavor: CheckpointOptions.Flavor { options.flavor ?? .alcf }
+  var flavor: CheckpointOptions.Flavor { CheckpointPlanner.flavor(source, options) }
+
+  /// Who saves the checkpoint: if no option says it, who saved the source.
+  private static func flavor(_ source: CheckpointSource, _ options: CheckpointOptions)
+    -> CheckpointOptions.Flavor
+  {
+    if let flavor = options.flavor { return flavor }
+    if case .trained(let trained) = source { return trained.run.options.flavor ?? .alcf }
+    return .alcf
+  }
 
   // MARK: - What is served
 
@@ -81,7 +90,7 @@ package struct CheckpointPlanner: Sendable {
     settings.weights = options.weights ?? .masters
     settings.dtype = options.dtype?.dtype
     settings.drops = options.drop ?? false
-    return try HuggingFaceExport(trained, like: options.like.map { try ModelDescription(path: $0) }, settings)
+    return try HuggingFaceExport(trained, settings)
   }
 
   /// The same for the layout that `name` spells, and as these options are for what it doesn't spell.
@@ -117,7 +126,8 @@ package struct CheckpointPlanner: Sendable {
       }
       var options = options
       options.tag = name
-      let trained = try TrainedCheckpoint(saves.root, tag: name, need: options.need)
+      let trained = try TrainedCheckpoint(
+        saves.root, tag: name, like: options.like, need: options.need)
       return try CheckpointPlanner(.trained(trained), options).served().tree(modified: trained.modified)
     }
   }
@@ -128,20 +138,34 @@ package struct CheckpointPlanner: Sendable {
   ///
   /// - Throws: `LayoutError`, `ModelError`, `SourceError`, `RunError`, `MegatronArgumentError`, `RandomStateError`.
   package func checkpoint() throws -> Checkpoint {
-    guard case .model(let directory) = source else { return try trainedCheckpoint() }
+    let directory: HuggingFaceDirectory
+    switch source {
+    case .trained(let trained): return try trainedCheckpoint(trained)
+    case .model(let model): directory = model
+    }
     guard let megatron = flavor.megatron else { return try transformersCheckpoint(directory) }
     let options = try megatronOptions()
-    let model = try megatronModel(options, megatron)
+    let model = try megatronModel(directory, options, megatron)
+    return try Checkpoint(model, run: try newRun(options, model), try settings(options))
+  }
+
+  /// A run that no checkpoint tells of.
+  func newRun(_ options: CheckpointOptions, _ model: MegatronModel) throws -> RunArguments {
     var own = ["seed": ArgumentValue.int(options.seed ?? 1234)]
     own["optimizer"] = options.optimizer.map { .string($0) }
     if options.fusedAdam == true { own["ds_fused_adam"] = .bool(true) }
-    let run = try RunArguments(
+    return try RunArguments(
       arguments, model: model, options: own, device: options.device ?? .cuda, tokenizer: tokenizer)
-    return try Checkpoint(model, run: run, try settings(options))
   }
 
-  /// With what the run's own description says.
+  /// With what the run's own description says, and of a checkpoint what its run had.
   func megatronOptions() throws(LayoutError) -> CheckpointOptions {
+    let given = try givenOptions()
+    guard case .trained(let trained) = source else { return given }
+    return inherited(given, of: trained)
+  }
+
+  private func givenOptions() throws(LayoutError) -> CheckpointOptions {
     if options.parameterOrder != nil {
       throw .notInFlavor(option: "--parameter-order", flavor: flavor.rawValue)
     }
@@ -149,9 +173,18 @@ package struct CheckpointPlanner: Sendable {
     return try options.agreeing(with: named.over(CheckpointOptions(of: arguments)))
   }
 
+  /// The model in the layout that `options` say.
   func megatronModel(_ options: CheckpointOptions, _ megatron: MegatronFlavor) throws -> MegatronModel {
-    let directory = try source.directory(for: "a command line")
-    return try MegatronModel(
+    switch source {
+    case .model(let directory): try megatronModel(directory, options, megatron)
+    case .trained(let trained): try trainedModel(trained, options, megatron, states: [])
+    }
+  }
+
+  private func megatronModel(
+    _ directory: HuggingFaceDirectory, _ options: CheckpointOptions, _ megatron: MegatronFlavor
+  ) throws -> MegatronModel {
+    try MegatronModel(
       directory,
       layout: try layout(
         options, of: try directory.dtype(),
@@ -164,55 +197,6 @@ package struct CheckpointPlanner: Sendable {
       extensionUse: options.extensionUse ?? .guarded)
   }
 
-  /// The same training state in another layout.
-  private func trainedCheckpoint() throws -> Checkpoint {
-    guard case .trained(var trained) = source else { preconditionFailure("there is no run") }
-    if trained.need < .optimizer {
-      trained = try TrainedCheckpoint(trained.path, tag: trained.tag, need: .optimizer)
-    }
-    guard let stored = trained.geometry, let namespace = trained.run.arguments else {
-      throw TrainedError.option(
-        "a checkpoint without --as hf",
-        why:
-          "those of transformers' models, whose files don't say what Megatron would call them, are served as Hugging Face directories"
-      )
-    }
-    let given =
-      try arguments.map { try self.options.agreeing(with: named.over(CheckpointOptions(of: $0))) }
-      ?? self.options
-    var options = given.over(trained.run.options)
-    if options.pp ?? 1 > 1 && given.noPipelineParallel == nil { options.noPipelineParallel = false }
-    let flavor = options.flavor?.megatron ?? .alcf
-    let layout = try layout(
-      options, of: trained.run.layout.dtype,
-      engine: options.noPipelineParallel == true ? .noPipeline : .pipeline)
-    let divisor = options.makeVocabSizeDivisibleBy ?? 128
-    guard divisor >= 1 && divisor < 1 << 24 else { throw LayoutError.vocabularyDivisor(divisor) }
-    let rows = stored.table.configuration.vocabSize
-    let geometry = try MegatronGeometry(
-      RunModel(arguments: namespace, path: trained.path).table(vocabularySize: rows, flavor: flavor),
-      layout: layout,
-      vocabulary: PaddedVocabulary(
-        rows: trained.run.vocabularySize > 0 ? trained.run.vocabularySize : rows, divisor: divisor,
-        tp: layout.tp,
-        filling: options.vocabPadding ?? .zero),
-      isTied: stored.isTied)
-    var training = try trained.training(isNewStage: options.newStage ?? false)
-    let model = MegatronModel(
-      TrainedSource(checkpoint: trained, geometry: stored, states: training.elementwise), geometry,
-      flavor: flavor)
-    var runArguments = arguments ?? namespace
-    options.apply(to: &runArguments)
-    let run = try RunArguments(
-      runArguments, model: model, device: options.device ?? .cuda, tokenizer: tokenizer,
-      isTrained: arguments == nil)
-    if arguments != nil { training.follow(run.schedule) }
-    var settings = try settings(options)
-    if configuration == nil { settings.deepSpeedConfiguration = try trained.deepSpeedConfiguration(options) }
-    settings.training = training
-    return try Checkpoint(model, run: run, settings)
-  }
-
   /// The same for a run of so many processes, where nothing says how many copies of the model there are.
   package func spread(over ranks: Int) throws(LayoutError) -> CheckpointPlanner {
     let said = flavor.megatron == nil ? options : try megatronOptions()
@@ -220,7 +204,8 @@ package struct CheckpointPlanner: Sendable {
       $0.multipliedReportingOverflow(by: $1 ?? 1).partialValue
     }
     // What doesn't come out even the run itself refuses.
-    guard said.dp == nil, ofOneCopy > 0, ranks.isMultiple(of: ofOneCopy) else { return self }
+    let given = flavor.megatron == nil ? options : try givenOptions()
+    guard given.dp == nil, ofOneCopy > 0, ranks.isMultiple(of: ofOneCopy) else { return self }
     var spelled = CheckpointOptions()
     spelled.dp = ranks / ofOneCopy
     return CheckpointPlanner(self, spelling: spelled)
@@ -242,6 +227,18 @@ package struct CheckpointPlanner: Sendable {
 
   /// `--flavor hf` and `trainer`. Options of Megatron's are refused.
   private func transformersCheckpoint(_ directory: HuggingFaceDirectory) throws -> Checkpoint {
+    let options = try transformersOptions(options)
+    let model = try HuggingFaceModel(
+      directory,
+      layout: try layout(
+        options, of: try directory.dtype(), engine: options.pp ?? 1 > 1 ? .pipeline : .noPipeline),
+      order: order,
+      masters: options.masters ?? .parameters)
+    return try Checkpoint(model, trainer: trainer, try settings(options))
+  }
+
+  /// With what configuration and arguments of such a run say.
+  func transformersOptions(_ options: CheckpointOptions) throws(LayoutError) -> CheckpointOptions {
     for (option, isGiven) in [
       ("--train-args", options.trainArguments != nil && trainer == nil),
       ("--universal-checkpoint", options.universalCheckpoint == true),
@@ -261,16 +258,10 @@ package struct CheckpointPlanner: Sendable {
       said.dtype = CheckpointOptions.Precision.allCases.first { $0.dtype == run }
       options = try options.agreeing(with: said)
     }
-    let model = try HuggingFaceModel(
-      directory,
-      layout: try layout(
-        options, of: try directory.dtype(), engine: options.pp ?? 1 > 1 ? .pipeline : .noPipeline),
-      order: order,
-      masters: options.masters ?? .parameters)
-    return try Checkpoint(model, trainer: trainer, try settings(options))
+    return options
   }
 
-  private func layout(_ options: CheckpointOptions, of dtype: DType?, engine: ParallelLayout.Engine)
+  func layout(_ options: CheckpointOptions, of dtype: DType?, engine: ParallelLayout.Engine)
     throws(LayoutError) -> ParallelLayout
   {
     try ParallelLayout(
@@ -280,7 +271,7 @@ package struct CheckpointPlanner: Sendable {
   }
 
   /// What every flavor's checkpoint holds beside the model.
-  private func settings(_ options: CheckpointOptions) throws -> Checkpoint.Settings {
+  func settings(_ options: CheckpointOptions) throws -> Checkpoint.Settings {
     var configuration = configuration ?? (trainer == nil ? .init() : .ofTrainer)
     if let dtype = options.gradAccumDtype { configuration.setGradAccumDType(dtype) }
     if let size = options.subGroupSize { try configuration.setSubGroupSize(size) }

@@ -41,10 +41,10 @@ package struct LayoutSearch: Sendable {
     "tensor parallelism within a node, then the fewest pipeline bubbles, the lowest ZeRO stage, the least tensor parallelism, "
     + "the most memory left"
 
-  /// - Throws: `ModelError`, `SourceError` for a model that MDS can't have at all.
-  package init(_ directory: HuggingFaceDirectory, _ request: Request) throws {
-    let table = try ParameterTable(of: directory)
-    let dtype = try request.dtype ?? directory.dtype() ?? .bfloat16
+  /// - Throws: `ModelError`, `SourceError`, `TrainedError` for a model that MDS can't have at all.
+  package init(_ planner: CheckpointPlanner, _ request: Request) throws {
+    let (table, stored) = try planner.table()
+    let dtype = request.dtype ?? stored ?? .bfloat16
     var possible: [Candidate] = []
     var impossible: [(layout: String, why: String)] = []
     for (tp, pp, dp) in LayoutSearch.sizes(request.gpus) {

@@ -32,10 +32,33 @@ package struct MegatronCommandLine: Sendable {
   ///   - tokens: that MDS counts in the tokenizer beside the model; `nil` where there is none that it can read.
   ///   - configuration: the file of DeepSpeed's configuration, and the micro-batch that it says.
   init(_ model: MegatronModel, tokens: Int?, configuration: (path: String, microBatchSize: Int)?) {
-    self.model = model
+    self.init(
+      model, tokenizer: MegatronCommandLine.tokenizer(model, tokens: tokens), configuration: configuration,
+      notes: MegatronCommandLine.notes(model, tokens: tokens))
+  }
+
+  /// That of a model that a run has trained, whose tokenizer the run goes on with.
+  ///
+  /// - Parameter run: its arguments; `nil` of a script's, whose tokenizer MDS may not read.
+  init(
+    _ model: MegatronModel, tokenizer run: MegatronArguments?,
+    configuration: (path: String, microBatchSize: Int)?
+  ) {
+    let words = run.map(MegatronCommandLine.tokenizer) ?? []
+    self.init(
+      model, tokenizer: words, configuration: configuration,
+      notes: MegatronCommandLine.ownNotes(model)
+        + (words.isEmpty
+          ? ["yours to choose as well: the tokenizer, which has to have the model's rows"] : []))
+  }
+
+  private init(
+    _ model: MegatronModel, tokenizer: [Argument], configuration: (path: String, microBatchSize: Int)?,
+    notes: [String]
+  ) {
+    (self.model, self.tokenizer, self.notes) = (model, tokenizer, notes)
     let facts = ArgumentFact.all(model).filter { $0.bound == .equal }
     self.facts = facts
-    tokenizer = MegatronCommandLine.tokenizer(model, tokens: tokens)
     let needed = facts.filter { !$0.words.isEmpty && !MegatronCommandLine.isDefault($0, of: facts, model) }
       .map {
         Argument($0.words, $0.kind, otherwise: $0.otherwise)
@@ -43,7 +66,17 @@ package struct MegatronCommandLine: Sendable {
     arguments =
       needed + MegatronCommandLine.positions(model) + tokenizer
       + MegatronCommandLine.configuration(configuration)
-    notes = MegatronCommandLine.notes(model, tokens: tokens)
+  }
+
+  /// As a run has it.
+  private static func tokenizer(_ run: MegatronArguments) -> [Argument] {
+    let otherwise = "MDS asks for it, and counts the embedding's rows in it"
+    return [
+      ("--tokenizer-type", run.string("tokenizer_type")),
+      ("--tokenizer-model", run.string("tokenizer_model")),
+      ("--vocab-file", run.string("vocab_file")), ("--merge-file", run.string("merge_file")),
+      ("--vocab-size", run.int("vocab_size").map { "\($0)" }),
+    ].compactMap { flag, value in value.map { Argument([flag, $0], .stops, otherwise: otherwise) } }
   }
 
   /// Whether a run that has all others comes to the value without this one.
@@ -96,15 +129,20 @@ package struct MegatronCommandLine: Sendable {
     ]
   }
 
-  private static func notes(_ model: MegatronModel, tokens: Int?) -> [String] {
-    let (c, layout, vocabulary) = (model.configuration, model.layout, model.vocabulary)
+  private static func ownNotes(_ model: MegatronModel) -> [String] {
+    let (c, layout) = (model.configuration, model.layout)
     let limit = ([c.maxPositionEmbeddings] + model.table.architecture.sequenceLimits.map(\.tokens)).min() ?? 0
-    var notes = [
+    return [
       "\(c.modelType), \(layout.dtype.torchName): TP \(layout.tp) x PP \(layout.pp) x DP \(layout.dp)"
         + (layout.sp > 1 ? " x SP \(layout.sp)" : "")
         + ", ZeRO \(layout.zeroStage), \(layout.engine == .pipeline ? "pipeline engine" : "no pipeline")",
       "yours to choose: --seq-length of at most \(limit), the batch, the schedule, the optimizer, the data",
     ]
+  }
+
+  private static func notes(_ model: MegatronModel, tokens: Int?) -> [String] {
+    let (layout, vocabulary) = (model.layout, model.vocabulary)
+    var notes = ownNotes(model)
     if let tokens, tokens != vocabulary.rows {
       notes.append("the tokenizer counts \(tokens) tokens, and the model has \(vocabulary.rows) rows")
     }
@@ -192,8 +230,19 @@ extension CheckpointPlanner {
     guard let megatron = flavor.megatron else {
       throw LayoutError.notInFlavor(option: "args", flavor: flavor.rawValue)
     }
-    let directory = try source.directory(for: "zerofs args")
-    var options = try megatronOptions()
+    let options = try megatronOptions()
+    if case .trained(let trained) = source {
+      return MegatronCommandLine(
+        try megatronModel(options, megatron), tokenizer: trained.run.arguments, configuration: configuration)
+    }
+    return try commandLine(source.directory(for: "zerofs args"), options, megatron, configuration)
+  }
+
+  private func commandLine(
+    _ directory: HuggingFaceDirectory, _ options: CheckpointOptions, _ megatron: MegatronFlavor,
+    _ configuration: (path: String, microBatchSize: Int)?
+  ) throws -> MegatronCommandLine {
+    var options = options
     // What the tokenizer has that the run will have by these arguments.
     let tokenizer = tokenizer ?? (try? TokenizerFiles(directory: directory.path))
     options.tokens = options.tokens ?? tokenizer?.tokens

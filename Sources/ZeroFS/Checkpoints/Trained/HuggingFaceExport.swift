@@ -58,21 +58,16 @@ package struct HuggingFaceExport: ServedTree {
   }
 
   let checkpoint: TrainedCheckpoint
-  private let like: ModelDescription?
-  private let configuration: String
+  private let configuration: [UInt8]
   let dtype: DType
   /// In the order of `state_dict()`.
   private let names: [String]
   private let tensor: @Sendable (_ name: String) -> TensorExpression
   package let warnings: [String]
 
-  /// - Parameter like: the model's description; `nil` where the run's arguments tell all.
   /// - Throws: `TrainedError`, `ModelError`, `SourceError`.
-  package init(_ checkpoint: TrainedCheckpoint, like: ModelDescription?, _ settings: Settings = Settings())
-    throws
-  {
+  package init(_ checkpoint: TrainedCheckpoint, _ settings: Settings = Settings()) throws {
     self.checkpoint = checkpoint
-    self.like = like
     var dtype = settings.dtype ?? checkpoint.run.layout.dtype
     if case .state(let name) = settings.weights {
       let known = checkpoint.ranks[0].states
@@ -85,14 +80,9 @@ package struct HuggingFaceExport: ServedTree {
     }
     self.dtype = dtype
     let value = settings.weights.stored
-    let weights =
-      if let geometry = checkpoint.geometry, let model = checkpoint.model {
-        try MegatronWeights.named(
-          checkpoint, geometry, model, like: like, value, dtype, drops: settings.drops)
-      } else {
-        try TransformersWeights.named(checkpoint, like: like, value, dtype)
-      }
-    (configuration, names, tensor) = (weights.configuration, weights.names, weights.tensor)
+    let weights = try checkpoint.named(values: [value], dtype, drops: settings.drops)
+    (configuration, names) = (weights.configuration.contents, weights.names)
+    tensor = { weights.tensor($0, value) }
     warnings = checkpoint.warnings + weights.warnings
   }
 
@@ -114,23 +104,16 @@ package struct HuggingFaceExport: ServedTree {
     func entry(_ name: String, _ file: @escaping @Sendable () -> VirtualFile) -> FileTree.Entry {
       FileTree.Entry(directory + name, file)
     }
-    return [entry("config.json") { [configuration] in VirtualFile(configuration) }]
+    return [
+      entry("config.json") { [configuration] in VirtualFile(String(decoding: configuration, as: UTF8.self)) }
+    ]
       + sharded.shards.map { shard in entry(shard.name) { SafetensorsFile(shard.tensors).file } }
       + (sharded.index.map { index in [entry("model.safetensors.index.json") { VirtualFile(index) }] } ?? [])
-      + (like?.companions ?? []).map { file in
+      + (checkpoint.like?.companions ?? []).map { file in
         let name = file.path.split(separator: "/").last.map(String.init) ?? file.path
         return entry(name) {
           VirtualFile(TensorExpression(source: file, offset: 0, shape: [file.size], dtype: .uint8).extents)
         }
       }
   }
-}
-
-/// Weights under Hugging Face's names, with the configuration that goes with them.
-struct NamedWeights: Sendable {
-  let configuration: String
-  /// In the order of `state_dict()`.
-  let names: [String]
-  let tensor: @Sendable (_ name: String) -> TensorExpression
-  let warnings: [String]
 }

@@ -10,7 +10,7 @@ enum MegatronWeights {
   /// - Throws: `TrainedError.conflict`, `TrainedError.withoutPlace`, `ModelError`, `SourceError`.
   static func named(
     _ checkpoint: TrainedCheckpoint, _ stored: MegatronGeometry, _ model: RunModel, like: ModelDescription?,
-    _ value: StoredValue, _ dtype: DType, drops: Bool
+    _ values: [StoredValue], _ dtype: DType, drops: Bool
   ) throws -> NamedWeights {
     let (configuration, table) = try described(checkpoint, stored, model, like: like, dtype)
     let geometry = try MegatronGeometry(
@@ -21,21 +21,16 @@ enum MegatronWeights {
       ["\($0.stored).weight", "\($0.stored).bias"]
     }
     var lost: (names: [String], elements: Int) = ([], 0)
-    if case .state(let name) = value {
-      guard table.architecture.foldings.isEmpty, table.architecture.rotary?.scale ?? 1 == 1 else {
-        throw TrainedError.unsupported(
-          path: checkpoint.path, what: name,
-          why: "what is folded into this family's weights isn't taken out of states.")
-      }
-    } else {
+    if let value = values.first(where: { if case .state = $0 { false } else { true } }) {
       lost = try self.lost(tensors, geometry, checkpoint, value)
     }
     if !lost.names.isEmpty && !drops {
       throw TrainedError.withoutPlace(path: checkpoint.path, parameters: lost.names, elements: lost.elements)
     }
-    return NamedWeights(
+    let weights = NamedWeights(
       configuration: configuration, names: registered.filter { tensors.shape(of: $0) != nil },
-      tensor: { name in
+      isTied: stored.isTied,
+      tensor: { name, value in
         tensors.tensor(name) { checkpoint.parameter(geometry, $0, $1, tp: $2, value) }
       },
       warnings: lost.names.isEmpty
@@ -44,19 +39,23 @@ enum MegatronWeights {
           "--drop: \(lost.names.count) trained parameters are left out, for which the model has no place: "
             + lost.names.joined(separator: ", ")
         ])
+    try weights.checkStates(
+      values.compactMap { if case .state(let name) = $0 { name } else { nil } }, table.architecture,
+      path: checkpoint.path)
+    return weights
   }
 
   /// `config.json`, and the parameters that it means.
   private static func described(
     _ checkpoint: TrainedCheckpoint, _ stored: MegatronGeometry, _ model: RunModel, like: ModelDescription?,
     _ dtype: DType
-  ) throws -> (configuration: String, ParameterTable) {
+  ) throws -> (ConfigurationFile, ParameterTable) {
     let padded = stored.vocabulary.padded
     let known = min(checkpoint.run.vocabularySize, padded)
     let size = max(known, like?.configuration.vocabularySize ?? (known > 0 ? known : padded))
-    let configuration: String
+    let text: String
     if let like {
-      configuration = like.text(setting: [
+      text = like.text(setting: [
         ("vocab_size", .int(size)), ("tie_word_embeddings", .bool(model.isTied)),
         (like.dtypeName, .string(dtype.torchName)),
       ])
@@ -68,12 +67,11 @@ enum MegatronWeights {
             "the run's args don't tell it, for several have a model like this. Give --like a directory with its config.json."
         )
       }
-      configuration = model.configuration(vocabularySize: size, dtype: dtype)
+      text = model.configuration(vocabularySize: size, dtype: dtype)
     }
-    var table = try ParameterTable(
-      of: ConfigurationFile(
-        contents: Array(configuration.utf8), path: like?.configuration.path ?? model.path),
-      flavor: checkpoint.run.flavor ?? .alcf)
+    let configuration = try ConfigurationFile(
+      contents: Array(text.utf8), path: like?.configuration.path ?? model.path)
+    var table = try ParameterTable(of: configuration, flavor: checkpoint.run.flavor ?? .alcf)
     table.isTied = model.isTied
     guard size <= padded else {
       throw TrainedError.conflict(
@@ -91,10 +89,13 @@ enum MegatronWeights {
         like: like.configuration.path, argument: fact.name,
         has: (model.arguments[fact.name] ?? .none).pythonDescription, needs: fact.flag)
     }
-    if let rope = geometry.configuration.rope, rope.type != "default" {
+    // A spec is held against the description already.
+    guard model.extensionSpec == nil else { return }
+    let architecture = geometry.table.architecture
+    if architecture.extensionNeed == .always {
       throw .conflict(
-        like: like.configuration.path, argument: "rotary embedding", has: "plain",
-        needs: "rope_type \(JSON.excerpt(rope.type))")
+        like: like.configuration.path, argument: MegatronExtensionFiles.package, has: "none",
+        needs: architecture.spec.summary)
     }
   }
 

@@ -7,10 +7,15 @@ struct RunModel: Sendable {
   let arguments: MegatronArguments
   /// Of the file that has them, for messages.
   let path: String
+  /// Of a model that MDS computed with its extension.
+  let extensionSpec: JSON?
+  /// The description of such a model, which the arguments alone aren't.
+  let like: ModelDescription?
 
   /// Whether Llama's configuration has all of it. Otherwise the family is MDS's own, which no Hugging Face directory has.
   var isLlama: Bool {
-    !isLayerNorm && arguments.isTrue("swiglu") && !hasLearnedPositions && rotaryPercent == 1
+    extensionSpec == nil && !isLayerNorm && arguments.isTrue("swiglu") && !hasLearnedPositions
+      && rotaryPercent == 1
       && !arguments.isTrue("apply_layernorm_1p")
   }
 
@@ -54,6 +59,7 @@ struct RunModel: Sendable {
   /// - Parameter vocabularySize: rows that the table says the files have.
   /// - Throws: `TrainedError.unsupported`, `TrainedError.unreadable` for sizes that no model has.
   func table(vocabularySize: Int, flavor: MegatronFlavor) throws(TrainedError) -> ParameterTable {
+    if let extensionSpec { return try extendedTable(extensionSpec, vocabularySize: vocabularySize, flavor) }
     if let experts = arguments["num_experts"], experts != .list([.int(1)]) {
       throw .unsupported(path: path, what: "num_experts", why: "experts are not served.")
     }
@@ -66,6 +72,34 @@ struct RunModel: Sendable {
         isTied: isTied,
         splitsAttentionInThirds: flavor.splitsAttentionInThirds, holds: { _ in false })
     } catch { throw .unreadable(path: path, why: "its args describe no model (\(error))") }
+  }
+
+  private func extendedTable(_ spec: JSON, vocabularySize: Int, _ flavor: MegatronFlavor) throws(TrainedError)
+    -> ParameterTable
+  {
+    guard let like else {
+      throw .option(
+        "--like",
+        why:
+          "\(path) is of a run with zerofs_megatron, whose model the arguments alone don't tell: give --like a directory with "
+          + "its config.json")
+    }
+    var table: ParameterTable
+    do {
+      let text = like.text(setting: [
+        ("vocab_size", .int(vocabularySize)), ("tie_word_embeddings", .bool(isTied)),
+      ])
+      table = try ParameterTable(
+        of: ConfigurationFile(contents: Array(text.utf8), path: like.configuration.path), flavor: flavor)
+    } catch { throw .unreadable(path: like.configuration.path, why: "\(error)") }
+    table.isTied = isTied
+    let own = table.architecture.spec.guardText
+    guard let own = try? JSON(Array(own.utf8)), own.isSame(as: spec) else {
+      throw .conflict(
+        like: like.configuration.path, argument: MegatronExtensionFiles.package, has: spec.excerpt,
+        needs: JSON.excerpt(own))
+    }
+    return table
   }
 
   /// `config.json` of the model as Llama, which transformers 4 and 5 read alike.
@@ -95,5 +129,19 @@ struct RunModel: Sendable {
     members.set("torch_dtype", .string(dtype.torchName))
     members.set("vocab_size", .int(vocabularySize))
     return JSON.object(members).text() + "\n"
+  }
+}
+
+extension JSON {
+  /// Whether it says the same, in whatever order and whatever kind of number.
+  fileprivate func isSame(as other: JSON) -> Bool {
+    switch (self, other) {
+    case (.object(let own), .object(let others)):
+      own.all.count == others.all.count
+        && own.all.allSatisfy { member in others[member.name].map { member.value.isSame(as: $0) } ?? false }
+    case (.array(let own), .array(let others)):
+      own.count == others.count && zip(own, others).allSatisfy { $0.isSame(as: $1) }
+    default: self == other || number != nil && number == other.number
+    }
   }
 }

@@ -34,9 +34,14 @@ package struct TrainedCheckpoint: Sendable {
   /// Whether `path` is one, rather than a model's directory.
   package static func isOne(_ path: String) -> Bool { TrainedFiles.isCheckpoint(path) }
 
-  /// - Parameter tag: a directory of `path`; `nil` for the one that `latest` names.
-  /// - Throws: `TrainedError`.
-  package init(_ path: String, tag: String? = nil, need: Need = .optimizer) throws {
+  /// The model's description that the user gave, or that was saved beside.
+  let like: ModelDescription?
+
+  /// - Parameters:
+  ///   - tag: a directory of `path`; `nil` for the one that `latest` names.
+  ///   - like: a directory with the model's description.
+  /// - Throws: `TrainedError`, `SourceError`.
+  package init(_ path: String, tag: String? = nil, like: String? = nil, need: Need = .optimizer) throws {
     self.path = path
     self.need = need
     files = try TrainedFiles(path, tag: tag)
@@ -49,7 +54,11 @@ package struct TrainedCheckpoint: Sendable {
     let run = try TrainedRun(
       first.value, path: first.file.path, isTrainers: TrainedFiles.holds("\(files.root)/trainer_state.json"))
     self.run = run
-    let model = run.arguments.map { RunModel(arguments: $0, path: first.file.path) }
+    let like = try TrainedCheckpoint.description(like, beside: run.arguments == nil ? files.root : nil)
+    self.like = like
+    let model = run.arguments.map {
+      RunModel(arguments: $0, path: first.file.path, extensionSpec: run.extensionSpec, like: like)
+    }
     self.model = model
     if files.isUniversal {
       (geometry, ranks, sources) = try TrainedCheckpoint.universal(files, first, run, model, need: need)
@@ -64,6 +73,22 @@ package struct TrainedCheckpoint: Sendable {
     let reader = TrainedReader(files: files, run: run, geometry: geometry, need: need)
     (ranks, sources) = try reader.read()
     try check()
+  }
+
+  /// What `path` describes; of a model of transformers' what `root` does, where HF Trainer saved that beside.
+  private static func description(_ path: String?, beside root: String?) throws(SourceError)
+    -> ModelDescription?
+  {
+    let own = root.flatMap { TrainedFiles.holds("\($0)/config.json") ? $0 : nil }
+    guard let path = path ?? own else { return nil }
+    return try ModelDescription(path: path)
+  }
+
+  /// The same with the optimizer's state.
+  ///
+  /// - Throws: likewise.
+  func withOptimizer() throws -> TrainedCheckpoint {
+    need == .optimizer ? self : try TrainedCheckpoint(path, tag: tag, like: like?.path, need: .optimizer)
   }
 
   /// When the newest of the files was written.
@@ -83,21 +108,27 @@ package struct TrainedCheckpoint: Sendable {
     ]
   }
 
-  /// Every parameter that the geometry implies is in its rank's files, with its shape.
+  /// Every parameter that the geometry implies is in its rank's files, with its shape, and no other.
   private func check() throws(TrainedError) {
     guard let geometry else { return }
     for pp in 0..<run.layout.pp {
       for tp in 0..<run.layout.tp {
         let number = run.layout.modelParallelRank(tp: tp, pp: pp)
         let path = "\(files.path): mp_rank \(number)"
+        var others = ranks[number].names
         for module in geometry.modules(of: pp) {
+          for entry in geometry.table.entries(of: module) {
+            others.remove(geometry.qualifiedName(module, entry.name))
+          }
           // The last stage has a tied embedding's master only.
           let isCopy = module == .embedding && pp > 0
           for entry in geometry.table.entries(of: module) where !isCopy {
             let (name, shape) = (
               geometry.qualifiedName(module, entry.name), entry.sharding.shape(geometry.parallelism)
             )
-            guard let found = ranks[number].value(of: name, .parameter)?.shape else {
+            // At stage 3 masters alone are there.
+            let isThere = run.layout.zeroStage == 3 || ranks[number].holds(name)
+            guard isThere, let found = ranks[number].value(of: name, .parameter)?.shape else {
               throw .unreadable(path: path, why: "there is no parameter \(name), which the run's args imply")
             }
             if found != shape {
@@ -110,6 +141,11 @@ package struct TrainedCheckpoint: Sendable {
                 needs: "\(shape)")
             }
           }
+        }
+        if let name = others.min() {
+          throw .unsupported(
+            path: path, what: name,
+            why: "the run's args don't imply this parameter, so that no rule says what it is.")
         }
       }
     }

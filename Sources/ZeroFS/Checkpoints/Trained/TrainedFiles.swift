@@ -79,9 +79,16 @@ struct TrainedFiles: Sendable {
       if case .io(_, _, ENOENT) = error { throw .missing(path: path, of: "the layout of \(tag)") }
       throw .unreadable(path: path, why: error.reason)
     }
-    do throws(TorchFileError) { return (try TorchFile(file).value, file) } catch {
+    let value: PickleValue
+    do throws(TorchFileError) { value = try TorchFile(file).value } catch {
       throw TrainedError(error, path: path)
     }
+    if let name = KnownGlobals.foreign(in: value) {
+      throw .unsupported(
+        path: path, what: name,
+        why: "a checkpoint has no use for it, and whoever loads the file would call it.")
+    }
+    return (value, file)
   }
 
   static func names(in directory: String) -> [String] {

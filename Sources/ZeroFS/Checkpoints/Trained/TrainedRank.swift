@@ -93,6 +93,9 @@ struct TrainedRank: Sendable {
   /// Whether the files have the weight itself, and not its master alone.
   func isStored(_ name: String) -> Bool { parameters[name]?.count ?? 0 > 0 && places[name] != nil }
 
+  /// Whether the files have the weight itself.
+  func holds(_ name: String) -> Bool { parameters[name] != nil }
+
   /// Names of all parameters.
   var names: Set<String> { Set(parameters.keys).union(places.keys) }
 

@@ -9,7 +9,7 @@ struct TrainedReader: Sendable {
   let need: TrainedCheckpoint.Need
 
   /// Files read at a time: a slow disk answers many requests together.
-  private static let concurrency = 32
+  private static let concurrency = 64
 
   private enum Job: Sendable {
     case modelState(rank: Int, name: String)
@@ -99,7 +99,11 @@ struct TrainedReader: Sendable {
       return (.modelState(rank: rank, value, path: file.path), file)
     case .layer(let tp, let module, let name):
       let (value, file) = try files.read(name)
-      return (.layer(tp: tp, module, Self.tensors(value)), file)
+      let tensors = Self.tensors(value)
+      guard !tensors.isEmpty else {
+        throw .unreadable(path: file.path, why: "it has no parameters of a layer")
+      }
+      return (.layer(tp: tp, module, tensors), file)
     case .optimizer(let rank, let name):
       let (value, file) = try files.read(name)
       guard let state = value["optimizer_state_dict"] else {

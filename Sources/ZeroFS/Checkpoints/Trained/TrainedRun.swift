@@ -16,6 +16,8 @@ struct TrainedRun: Sendable {
   let vocabularySize: Int
   /// `engine.global_steps`.
   let step: Int
+  /// The spec of a model that MDS computed with its extension (zerofs_megatron/guard.py: `put`), as JSON.
+  let extensionSpec: JSON?
 
   /// - Throws: `TrainedError.unsupported` for a layout that can't be.
   init(_ state: PickleValue, path: String, isTrainers: Bool) throws(TrainedError) {
@@ -35,6 +37,12 @@ struct TrainedRun: Sendable {
     } catch { throw .unsupported(path: path, what: "its layout", why: "\(error)") }
     vocabularySize = state["universal_checkpoint_info"]?["original_vocab_size"]?.integer ?? 0
     step = state["global_steps"]?.integer ?? 0
+    extensionSpec = attributes?.first { $0.name == MegatronExtensionFiles.package }.flatMap { guardObject in
+      guard case .new(_, let arguments) = guardObject.value, let text = arguments.first?.text else {
+        return nil
+      }
+      return try? JSON(Array(text.utf8))
+    }
     self.options = options
   }
 

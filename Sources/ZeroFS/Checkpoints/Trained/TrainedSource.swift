@@ -27,14 +27,17 @@ struct TrainedSource: ParameterSource {
 extension TrainedCheckpoint {
   /// How far the run has come.
   ///
-  /// - Parameter isNewStage: of a run that starts anew from the weights and the optimizer's state.
+  /// - Parameters:
+  ///   - isNewStage: of a run that starts anew from the weights and the optimizer's state.
+  ///   - isSameClient: whether MDS goes on with what MDS saved, or a model of transformers with one; else the schedule and the
+  ///     generators are of no use.
   /// - Throws: `TrainedError.optimizerState` for states that can't be cut anew, `TrainedError.disagree` for ranks of different
   ///   steps.
-  func training(isNewStage: Bool) throws(TrainedError) -> TrainingState {
+  func training(isNewStage: Bool, isSameClient: Bool) throws(TrainedError) -> TrainingState {
     let state = ranks[0].modelState
     var training = TrainingState()
     func number(_ name: String) -> Int { state[name]?.integer ?? 0 }
-    training.schedule = state["lr_scheduler"].flatMap { $0.isNone ? nil : $0 }
+    if isSameClient { training.schedule = state["lr_scheduler"].flatMap { $0.isNone ? nil : $0 } }
     if isNewStage {
       training.schedule = training.schedule.map { schedule in
         schedule.setting(["num_steps", "num_tokens"].filter { schedule[$0] != nil }.map { ($0, .int(0)) })
@@ -44,13 +47,15 @@ extension TrainedCheckpoint {
       (training.skippedSteps, training.globalSamples) = (number("skipped_steps"), number("global_samples"))
       (training.iteration, training.tokens) = (state["iteration"]?.integer ?? run.step, number("tokens"))
       func consumed(_ what: String) -> Int { run.arguments?.int("consumed_\(what)") ?? 0 }
-      training.consumedTrainSamples = consumed("train_samples")
+      training.consumedTrainSamples =
+        run.arguments == nil ? training.globalSamples : consumed("train_samples")
       training.consumedValidSamples = consumed("valid_samples")
       training.consumedTrainTokens = consumed("train_tokens")
     }
-    training.randomStates = ranks.compactMap { $0.modelState["rng_state"] }
+    if isSameClient { training.randomStates = ranks.compactMap { $0.modelState["rng_state"] } }
     if training.randomStates.count != ranks.count { training.randomStates = [] }
     training.savedBy = run.layout
+    training.warnings = warnings
     guard let optimizer = ranks[0].optimizer else { return training }
     training.members = try members(optimizer)
     training.countsStepsInTensors = optimizer.countsStepsInTensors

@@ -6,12 +6,13 @@ import Torch
 enum TransformersWeights {
   /// - Throws: `TrainedError`.
   static func named(
-    _ checkpoint: TrainedCheckpoint, like: ModelDescription?, _ value: StoredValue, _ dtype: DType
-  ) throws(TrainedError) -> NamedWeights {
+    _ checkpoint: TrainedCheckpoint, like: ModelDescription?, _ dtype: DType
+  ) throws -> NamedWeights {
     guard let like else {
       throw TrainedError.option(
-        "--as hf",
-        why: "the checkpoint doesn't say what model it is of: give --like a directory with its config.json")
+        "--like",
+        why:
+          "\(checkpoint.path) doesn't say what model it is of: give --like a directory with its config.json")
     }
     let rank = checkpoint.ranks[0]
     let module = rank.modelState["module"]?.namedItems ?? []
@@ -31,11 +32,18 @@ enum TransformersWeights {
     {
       changes.append(("vocab_size", .int(rows)))
     }
+    let configuration = try ConfigurationFile(
+      contents: Array(like.text(setting: changes).utf8), path: like.configuration.path)
+    let isTied = shared.contains(where: ParameterOrder.isOutputLayer) || names.count < module.count
+    // A module may call a tensor otherwise than the files do.
+    let renamed = try ParameterOrder.renamed(configuration)
+    let modules = Dictionary(names.map { (renamed[$0] ?? $0, $0) }) { first, _ in first }
     return NamedWeights(
-      configuration: like.text(setting: changes), names: names,
-      tensor: { name in
+      configuration: configuration, names: names.map { renamed[$0] ?? $0 }, isTied: isTied,
+      tensor: { name, value in
+        let name = modules[name] ?? name
         // Buffers have no masters.
-        rank.value(of: name, value) ?? rank.value(of: name, .parameter) ?? .zeros([0], dtype)
+        return rank.value(of: name, value) ?? rank.value(of: name, .parameter) ?? .zeros([0], dtype)
       }, warnings: [])
   }
 }

@@ -23,9 +23,7 @@ package struct HuggingFaceModel: Sendable {
     _ directory: HuggingFaceDirectory, layout: ParallelLayout, order given: ParameterOrder? = nil,
     masters: Parameter.Masters = .parameters
   ) throws {
-    for (name, size) in [("--tp", layout.tp), ("--pp", layout.pp), ("--sp", layout.sp)] where size > 1 {
-      throw LayoutError.wholeModel(option: "\(name) \(size)")
-    }
+    try HuggingFaceModel.checkWhole(layout)
     let order = try given ?? ParameterOrder(of: directory)
     var used: Set<String> = []
     func tensorName(_ name: String) -> String { order.files[name] ?? directory.sourceName(of: name) }
@@ -41,7 +39,7 @@ package struct HuggingFaceModel: Sendable {
     stateDict = try order.stateDict.map { name in
       (name, try tensors[order.tied[name] ?? name] ?? source(name).cast(to: layout.dtype))
     }
-    used.formUnion(order.tied.keys.map(tensorName) + order.unconfiguredBiases)
+    used.formUnion((order.tied.keys + order.unconfiguredBiases).map(tensorName))
     let others = directory.foreignTensors(besides: used)
     if !order.allowsOthers, let name = others.min() {
       throw SourceError.unexpectedTensor(name: name, path: directory.file(of: name))
@@ -49,5 +47,47 @@ package struct HuggingFaceModel: Sendable {
     (self.layout, self.order, self.others) = (layout, order, others.count)
     configurationFile = directory.configurationFile
     sourceWarnings = configurationFile.warnings + directory.warnings(servedAs: layout.dtype) + order.warnings
+  }
+
+  /// The model that a run has trained.
+  ///
+  /// - Parameter states: of the optimizer, those that there are.
+  /// - Throws: `LayoutError`, `ModelError` likewise; `TrainedError.unreadable` for a parameter that isn't there.
+  init(
+    _ weights: NamedWeights, states: [String], layout: ParallelLayout, order given: ParameterOrder?,
+    path: String
+  ) throws {
+    try HuggingFaceModel.checkWhole(layout)
+    let names = Set(weights.names)
+    let order =
+      try given
+      ?? ParameterOrder(of: weights.configuration, isTied: weights.isTied, holds: names.contains)
+    let stored = { (name: String) in order.files[name] ?? name }
+    for name in order.parameters + order.buffers where !names.contains(stored(name)) {
+      throw TrainedError.unreadable(path: path, why: "there is no parameter \(name), which the model has")
+    }
+    parameters = order.parameters.map { name in
+      func value(_ value: StoredValue) -> TensorExpression { weights.tensor(stored(name), value) }
+      let (weight, master) = (value(.parameter), value(.master).cast(to: .float32))
+      return Parameter(
+        name: name, tensor: weight.dtype == layout.dtype ? weight : master.cast(to: layout.dtype),
+        master: master, states: states.map { ($0, value(.state($0))) })
+    }
+    let tensors = Dictionary(uniqueKeysWithValues: parameters.map { ($0.name, $0.tensor) })
+    stateDict = order.stateDict.map { name in
+      (
+        name,
+        tensors[order.tied[name] ?? name]
+          ?? weights.tensor(stored(name), .parameter).cast(to: layout.dtype)
+      )
+    }
+    (self.layout, self.order, others, configurationFile) = (layout, order, 0, weights.configuration)
+    sourceWarnings = weights.warnings
+  }
+
+  private static func checkWhole(_ layout: ParallelLayout) throws(LayoutError) {
+    for (name, size) in [("--tp", layout.tp), ("--pp", layout.pp), ("--sp", layout.sp)] where size > 1 {
+      throw LayoutError.wholeModel(option: "\(name) \(size)")
+    }
   }
 }

@@ -105,25 +105,37 @@ package struct ParameterOrder: Sendable {
   ///
   /// - Throws: `ModelError.noParameterOrder` for families that aren't known, `SourceError` without a number of layers.
   init(of directory: HuggingFaceDirectory) throws {
-    let file = directory.configurationFile
+    try directory.requireLayers()
+    try self.init(
+      of: directory.configurationFile, isTied: ParameterOrder.isTied(directory), holds: directory.locates)
+  }
+
+  /// A name of the module → that of its tensor in the files, where they differ; none of a family that isn't known.
+  static func renamed(_ file: ConfigurationFile) throws -> [String: String] {
+    guard ModelFamily(modelType: file.modelType) != nil else { return [:] }
+    return try ParameterOrder(of: file, isTied: false, holds: { _ in true }).files
+  }
+
+  /// The order that follows from the family of a model.
+  ///
+  /// - Parameter holds: whether the files have a tensor of this name.
+  /// - Throws: likewise.
+  init(of file: ConfigurationFile, isTied: Bool, holds: (_ tensor: String) -> Bool) throws {
     guard let family = ModelFamily(modelType: file.modelType) else {
       throw ModelError.noParameterOrder(file.modelType, path: file.path)
     }
     guard let layers = file.layers, layers > 0 else {
       throw SourceError.malformedJSON(path: file.path, why: "no number of layers")
     }
-    try directory.requireLayers()
     if family.isRemoteCode { throw ModelError.noParameterOrder(file.modelType, path: file.path) }
     let (variant, configuration) = try family.configured(by: file)
-    let isTied = try directory.isTied(variant, configured: configuration.tieWordEmbeddings)
-    let modules = variant.withEmbedding(of: directory, isTied: isTied).modules(layers: layers)
+    let modules = variant.withEmbedding(isTied: isTied, holds: holds).modules(layers: layers)
     var files: [String: String] = [:]
     var layerNorms: Set<String> = []
     var (names, unconfigured): ([String], [String]) = ([], [])
     for module in modules {
-      let hasBias = module.bias.isIn(configuration)
-      let bias = directory.sourceName(of: module.stored + ".bias")
-      if module.bias.mayBeUnconfigured(in: configuration), directory.holds(bias) { unconfigured.append(bias) }
+      let (hasBias, bias) = (module.bias.isIn(configuration), module.stored + ".bias")
+      if module.bias.mayBeUnconfigured(in: configuration), holds(bias) { unconfigured.append(bias) }
       for suffix in ["weight", "bias"] where suffix == "weight" || hasBias {
         let name = "\(module.name).\(suffix)"
         names.append(name)
