@@ -65,7 +65,7 @@ import torch
 if make:      # in the type that run.py, which isn't run, would say
     os.environ["FAMILIES_DTYPE"] = (taken("--dtype", 1) or ["", "fp32"])[1]
 import models
-import remote_code      # adds its cases
+import more_models      # adds its cases
 
 if length:
     models.SEQ = int(length[1])

@@ -1,4 +1,5 @@
 """Families whose code is in model directories: what they compute is what a family of transformers computes, renamed and fused.
+And a real model.
 
 Adds cases to the oracle's (shared/oracle/families/models.py): (model, tensors by MDS's names, MDS's flags, options).
 """
@@ -9,6 +10,7 @@ import torch
 import transformers as T
 from safetensors.torch import save_file
 
+import models
 from models import BASE, NB, RMS, ROPE, SW, case, build, eps, llama_like, rope, theta
 
 FLAGS = RMS + ROPE + SW + NB + eps(1e-5)
@@ -91,3 +93,20 @@ def minicpm():      # Granite with other names for its scalars
                             "scale_depth": depth, "dim_model_base": base, "tie_word_embeddings": True},
                     lambda state: {key: value for key, value in state.items() if key != "lm_head.weight"}), \
         canon, RMS + ROPE + SW + NB + eps(1e-5 / scale ** 2) + theta(1e4), dict(tied=True)
+
+
+@case
+def smollm2_llama3():      # a real model; alone in its process, for it has another vocabulary
+    source = Path(__file__).resolve().parents[2] / ".build-conformance/smollm2"
+    config = T.AutoConfig.from_pretrained(source)
+    config.rope_parameters = {**config.rope_parameters, "rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0,
+                              "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
+    model = T.AutoModelForCausalLM.from_pretrained(source, config=config, attn_implementation="eager", dtype=torch.float32).eval()
+    models.V = config.vocab_size
+
+    def save_pretrained(directory: str) -> None:
+        config.save_pretrained(directory)
+        (Path(directory) / "model.safetensors").symlink_to(source / "model.safetensors")
+    model.save_pretrained = save_pretrained
+    return model, {}, FLAGS + theta(1e5) + ["--max-position-embeddings", config.max_position_embeddings], \
+        dict(tied=True, ext=dict(rope=config.rope_parameters))
