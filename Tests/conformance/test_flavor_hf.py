@@ -187,6 +187,10 @@ def family(name: str):
     """A tiny configuration; sizes as in the family's own."""
     from transformers import AutoConfig
     sizes = ({"n_layer": 2, "n_head": 4, "n_embd": 32, "n_positions": 64} if name in ("gpt2", "gpt_bigcode") else
+             {"n_layer": 2, "n_head": 4, "n_embd": 32, "n_positions": 64, "rotary_dim": 4} if name == "gptj" else
+             {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4} if name == "falcon" else
+             {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "ffn_dim": 64, "word_embed_proj_dim": 32,
+              "max_position_embeddings": 64} if name == "opt" else
              {"hidden_size": 32, "num_layers": 2, "num_heads": 4, "max_position_embeddings": 64,
               "attention_types": [[["global", "local"], 1]]} if name == "gpt_neo" else
              {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
@@ -197,7 +201,8 @@ def family(name: str):
 FAMILIES = ["llama", "mistral", "qwen2", "qwen3", "gpt2"]
 # What their own golden models don't show here: names and orders.
 OTHERS = ["seed_oss", "phi3", "granite", "helium", "ernie4_5", "glm", "arcee", "jais2", "nemotron", "stablelm", "olmo",
-          "gpt_bigcode", "gpt_neo", "gpt_neox", "starcoder2", "ministral"]
+          "gpt_bigcode", "gpt_neo", "gpt_neox", "starcoder2", "ministral", "gemma", "gemma2", "gemma3_text", "olmo2", "olmo3",
+          "exaone4", "glm4", "smollm3", "phi", "gptj", "falcon", "cohere", "cohere2", "opt"]
 VARIANTS = {"": {}, "tied": {"tie_word_embeddings": True}, "untied": {"tie_word_embeddings": False},
             "biased": {"attention_bias": True, "mlp_bias": True}}
 

@@ -19,16 +19,19 @@ def cut(entry: dict, rank: int, size: int, rows: int) -> torch.Tensor:
     return torch.cat([part.chunk(size, dim=entry["cat_dim"])[rank] for part in parts], dim=entry["cat_dim"])
 
 
-@pytest.mark.parametrize("model", ["llama_bf16", "llama_tied_bf16"])
+@pytest.mark.parametrize("model", ["hf/llama_bf16", "hf/llama_tied_bf16", "families/hf/gpt2", "families/hf/qwen2", "families/hf/glm",
+                                   "families/hf/granite_tied", "families/hf/nemotron", "families/hf/gpt_bigcode_mha",
+                                   "extension/hf/x_qwen3", "extension/hf/x_olmo2", "extension/hf/x_gemma2", "extension/hf/x_phi"])
 def test_cut_by_its_markers_it_is_the_regular_one(model: str, golden: Path, mount) -> None:
-    with mount(golden / "hf" / model, "--tp", 2, "--universal-checkpoint") as m:
+    with mount(golden / model, "--tp", 2, "--universal-checkpoint") as m:
         tag = m.path / (m.path / "latest_universal").read_text()
         entries = {p.parent.name: load(p) for p in tag.glob("zero/*/fp32.pt")}
+        tied = any(name.startswith("tied_modules.") for name in entries)
         seen = set()
         for file in sorted((m.path / "global_step0").glob("layer_*.pt")):
             number, rank = int(file.name[6:8]), int(file.name[15:17])
             for name, tensor in load(file).items():
-                name = f"tied_modules.embed.{name}" if "tied" in model and number == 1 else f"{number}.{name}"
+                name = f"tied_modules.embed.{name}" if tied and number == 1 else f"{number}.{name}"
                 seen.add(name)
                 assert torch.equal(cut(entries[name], rank, 2, tensor.shape[0]), tensor.float()), name
         assert seen == set(entries)

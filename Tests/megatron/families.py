@@ -17,10 +17,20 @@ class Result(NamedTuple):
     ranks: list[dict]
 
 
-def run(checkout: Path, out: Path, cases: list[str], *options: object, extended: bool = True) -> dict[str, Result]:
+def start(checkout: Path, out: Path, cases: list[str], *options: object) -> subprocess.CompletedProcess:
     command = [sys.executable, "-W", "ignore", str(HERE / "oracle.py"), str(out), *cases, *map(str, options)]
-    done = subprocess.run(command + ["--extension"] * extended, capture_output=True, text=True, cwd=HERE, timeout=3600,
+    return subprocess.run(command, capture_output=True, text=True, cwd=HERE, timeout=3600,
                           env=os.environ | {"MEGATRON_DEEPSPEED": str(checkout)})
+
+
+def make(checkout: Path, out: Path, cases: list[str], *options: object) -> None:
+    """The models alone, in `out`/hf."""
+    done = start(checkout, out, cases, "--make", *options)
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
+def run(checkout: Path, out: Path, cases: list[str], *options: object, extended: bool = True) -> dict[str, Result]:
+    done = start(checkout, out, cases, *options, *["--extension"] * extended)
     lines = re.findall(r"^tp\d.*$", done.stdout, re.M)
     assert done.returncode == 0 and len(lines) == len(cases), f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
     return {case: result(out, case, line) for case, line in zip(cases, lines)}

@@ -6,7 +6,8 @@ It makes a tiny random model, gives real MDS its weights, and compares logits wi
   --seq N       sequences of this length
   --nosum       control: the gradients of head norms aren't summed over the tensor-parallel ranks
   --flash       a plain function in the place of FlashAttention 2's
-  --load TREES  may have {case} in it
+  --load TREES  may have {case} in it. Of a mount MDS is extended by the package and the spec in its .zerofs
+  --make        only makes the models
 """
 import os
 import runpy
@@ -17,12 +18,23 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("SHARED", TOP.parent / "shared")).resolve()
 sys.path[:0] = [str(TOP / "Sources/MegatronExtension"), str(SHARED / "oracle/families"), str(SHARED / "oracle")]
+loaded = None      # the tree, of the case at hand
 
-import zerofs_megatron
+
+def extend(spec):
+    """In a rank's own process."""
+    mounted = Path(loaded) / ".zerofs"
+    if mounted.is_dir():
+        sys.path.insert(0, str(mounted))
+    import zerofs_megatron
+    # Trees that the oracle saves aren't guarded, as the goldens aren't.
+    zerofs_megatron.extend(mounted / "extension.json" if mounted.is_dir() else {**spec, "guard": False})
+    if mounted.is_dir():
+        assert Path(zerofs_megatron.__file__).is_relative_to(mounted)
+
 
 prototype = types.ModuleType("extension")
-# A mount's trees name the spec; those that the oracle saves don't, as the goldens don't.
-prototype.apply = lambda spec: zerofs_megatron.extend({**spec, "guard": "ZEROFS_MEGATRON_GUARD" in os.environ})
+prototype.apply = extend
 sys.modules["extension"] = prototype
 
 
@@ -47,10 +59,13 @@ def flash_attention(q, k, v, cu_q, cu_k, queries, keys, dropout, softmax_scale=N
     return out.transpose(1, 2).reshape(-1, out.shape[1], out.shape[3]).bfloat16()
 
 
-length, nosum, flash = taken("--seq", 1), taken("--nosum", 0), taken("--flash", 0)
+length, nosum, flash, make = taken("--seq", 1), taken("--nosum", 0), taken("--flash", 0), taken("--make", 0)
 import mds_run
 import torch
+if make:      # in the type that run.py, which isn't run, would say
+    os.environ["FAMILIES_DTYPE"] = (taken("--dtype", 1) or ["", "fp32"])[1]
 import models
+import more_models      # adds its cases
 
 if length:
     models.SEQ = int(length[1])
@@ -68,9 +83,17 @@ stock = mds_run.options
 
 
 def options(argv=None):
+    global loaded
     o = stock(argv)
     o.seq, o.dir = models.SEQ, o.dir.replace("{case}", o.case)
+    loaded = o.dir
     return o
+
+
+if make:
+    for case in sys.argv[2:]:
+        models.CASES[case]()[0].to(models.DTYPE).save_pretrained(f"{sys.argv[1]}/hf/{case}")
+    sys.exit()
 
 
 mds_run.options = options

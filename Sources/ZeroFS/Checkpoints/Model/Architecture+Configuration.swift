@@ -6,12 +6,13 @@ extension Architecture {
   /// What follows from the configuration of any family.
   ///
   /// - Throws: what MDS lacks.
-  init(_ family: ModelFamily, _ c: ModelConfiguration) throws(ModelFamily.Refusal) {
+  init(_ family: ModelFamily, _ c: ModelConfiguration, isTied: Bool) throws(ModelFamily.Refusal) {
     if let quantization = c.quantization {
       throw .init(
         "quantization_config (\(quantization))",
         "quantized weights can't be trained on. Dequantize the model first.")
     }
+    self.isTied = isTied
     normalization = family.normalization
     epsilon = c.normEps
     (activation, spec.activation) = try Activation.named(c.hiddenAct, isGated: family.isGated)

@@ -57,6 +57,8 @@ package struct Architecture: Sendable {
   var positions: Positions
   /// `--layernorm-epsilon`.
   var epsilon: Double
+  /// Whether the output layer is the embedding, in the run.
+  let isTied: Bool
   /// Foldings, by the module that they go into.
   var foldings: [Role: Affine] = [:]
   /// Of queries and keys; `nil` where MDS rotates the same.
@@ -89,9 +91,7 @@ package struct Architecture: Sendable {
   ///   - residual: on what each attention and MLP adds.
   ///   - logits: what the logits are divided by.
   /// - Throws: for a scalar that nothing can be divided by.
-  mutating func fold(embedding: Double, residual: Double, logits: Double, isTied: Bool)
-    throws(ModelFamily.Refusal)
-  {
+  mutating func fold(embedding: Double, residual: Double, logits: Double) throws(ModelFamily.Refusal) {
     for scalar in [embedding, residual, logits] where !(scalar.isFinite && Float(scalar) != 0) {
       throw .init("a multiplier of \(scalar)", "it can't be folded into weights.")
     }

@@ -29,7 +29,8 @@ package struct MegatronModel: Sendable {
     masters: Parameter.Masters = .parameters, flavor: MegatronFlavor = .alcf, sequenceLength: Int? = nil,
     extensionUse: ExtensionUse = .guarded
   ) throws {
-    let table = try ParameterTable(of: directory, flavor: flavor, sequenceLength: sequenceLength)
+    let table = try ParameterTable(
+      of: directory, untie: untie, flavor: flavor, sequenceLength: sequenceLength)
     if extensionUse == .none && table.architecture.extensionNeed == .always {
       let window = table.architecture.spec.window.map { ", sliding_window \($0.size)" } ?? ""
       throw ModelError.unsupported(
@@ -170,17 +171,21 @@ package enum ExtensionUse: String, Codable, Sendable, CaseIterable {
 extension ParameterTable {
   /// The table of the model in `directory`.
   ///
+  /// - Parameter untie: whether a tied model is served untied.
   /// - Throws: `ModelError`, `SourceError`.
-  init(of directory: HuggingFaceDirectory, flavor: MegatronFlavor = .alcf, sequenceLength: Int? = nil) throws
-  {
+  init(
+    of directory: HuggingFaceDirectory, untie: Bool = false, flavor: MegatronFlavor = .alcf,
+    sequenceLength: Int? = nil
+  ) throws {
     let file = directory.configurationFile
     let served = try ModelFamily(servedBy: file)
     try directory.requireLayers()
     let (family, c) = try served.configured(by: file)
     let isTied = try directory.isTied(family, configured: c.tieWordEmbeddings)
     try self.init(
-      family.withEmbedding(isTied: isTied, holds: directory.locates), c, isTied: isTied, path: file.path, flavor: flavor,
-      sequenceLength: sequenceLength,
+      family.withEmbedding(isTied: isTied, holds: directory.locates), c, isTied: isTied, untie: untie,
+      path: file.path,
+      flavor: flavor, sequenceLength: sequenceLength,
       holds: directory.locates)
   }
 
@@ -197,7 +202,8 @@ extension ParameterTable {
   }
 
   private init(
-    _ family: ModelFamily, _ c: ModelConfiguration, isTied: Bool, path: String, flavor: MegatronFlavor,
+    _ family: ModelFamily, _ c: ModelConfiguration, isTied: Bool, untie: Bool = false, path: String,
+    flavor: MegatronFlavor,
     sequenceLength: Int?, holds: (_ tensor: String) -> Bool
   ) throws(ModelError) {
     do throws(ModelFamily.Refusal) {
@@ -208,7 +214,7 @@ extension ParameterTable {
             + "Run upstream of before #441 (--flavor upstream), or the ALCF fork (--flavor alcf).")
       }
       try self.init(
-        family, c, isTied: isTied, splitsAttentionInThirds: flavor.splitsAttentionInThirds,
+        family, c, isTied: isTied, untie: untie, splitsAttentionInThirds: flavor.splitsAttentionInThirds,
         sequenceLength: sequenceLength, holds: holds)
     } catch {
       throw ModelError.unsupported(feature: error.feature, why: error.why, path: path)

@@ -162,10 +162,14 @@ package struct ModelFamily: Sendable {
 
   /// What MDS has to compute.
   ///
-  /// - Parameter sequenceLength: the run's, in tokens; `nil` where that isn't known.
+  /// - Parameters:
+  ///   - isTied: whether the output layer is the embedding, in the run.
+  ///   - sequenceLength: the run's, in tokens; `nil` where that isn't known.
   /// - Throws: for a feature that MDS and the extension lack.
-  func architecture(of c: ModelConfiguration, sequenceLength: Int?) throws(Refusal) -> Architecture {
-    var architecture = try Architecture(self, c)
+  func architecture(of c: ModelConfiguration, isTied: Bool, sequenceLength: Int?) throws(Refusal)
+    -> Architecture
+  {
+    var architecture = try Architecture(self, c, isTied: isTied)
     try refine(c, &architecture)
     architecture.spec.hasHeadBias = head.contains { $0.role == .outputLayer && $0.bias.isAlways }
     architecture.settle(c, sequenceLength: sequenceLength)

@@ -40,7 +40,7 @@ extension ModelFamily {
     let text = #"{"model_type":"\#(modelTypes[0])"}"#
     guard let file = try? ConfigurationFile(contents: Array(text.utf8), path: "config.json"),
       let (family, c) = try? configured(by: file),
-      let architecture = try? family.architecture(of: c, sequenceLength: 1),
+      let architecture = try? family.architecture(of: c, isTied: c.tieWordEmbeddings, sequenceLength: 1),
       architecture.extensionNeed == .always
     else { return nil }
     return architecture.spec.summary

@@ -28,17 +28,19 @@ package struct ParameterTable: Sendable {
   private let splitsAttentionInThirds: Bool
 
   /// - Parameters:
+  ///   - untie: whether a tied model is served untied.
   ///   - sequenceLength: the run's, in tokens; `nil` where that isn't known.
   ///   - holds: whether the files have a tensor of this name.
   /// - Throws: `ModelFamily.Refusal`.
   init(
     _ family: ModelFamily, _ configuration: ModelConfiguration, isTied: Bool,
-    splitsAttentionInThirds: Bool = false, sequenceLength: Int? = nil, holds: (_ tensor: String) -> Bool
+    untie: Bool = false, splitsAttentionInThirds: Bool = false, sequenceLength: Int? = nil, holds: (_ tensor: String) -> Bool
   ) throws(ModelFamily.Refusal) {
     (self.family, self.configuration, self.isTied) = (family, configuration, isTied)
     self.splitsAttentionInThirds = splitsAttentionInThirds
     vocabularyRows = configuration.vocabSize
-    architecture = try family.architecture(of: configuration, sequenceLength: sequenceLength)
+    architecture = try family.architecture(
+      of: configuration, isTied: isTied && !untie, sequenceLength: sequenceLength)
     var unconfigured: [String] = []
     func hasBias(_ module: ModelFamily.Module, prefix: String) -> Bool {
       if module.bias.isIn(configuration) { return true }

@@ -10,6 +10,6 @@ extension ModelFamily {
       architecture.foldings[.query] = .init(scale: Float(attention * Double(c.headDim).squareRoot()))
       try architecture.fold(
         embedding: c.number("embedding_multiplier", 1), residual: c.number("residual_multiplier", 1),
-        logits: c.number("logits_scaling", 1), isTied: c.tieWordEmbeddings)
+        logits: c.number("logits_scaling", 1))
     })
 }

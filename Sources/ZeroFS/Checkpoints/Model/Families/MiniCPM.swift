@@ -13,6 +13,6 @@ extension ModelFamily {
       try architecture.fold(
         embedding: c.number("scale_emb", 1),
         residual: c.number("scale_depth", 1) / Double(c.layers).squareRoot(),
-        logits: Double(c.hiddenSize) / c.number("dim_model_base", 1), isTied: c.tieWordEmbeddings)
+        logits: Double(c.hiddenSize) / c.number("dim_model_base", 1))
     })
 }
