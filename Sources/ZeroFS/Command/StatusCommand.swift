@@ -36,9 +36,11 @@ struct StatusCommand: ParsableCommand {
           [["mount", "source", "layout", "since", "daemon"]]
             + lines.map { line in
               [
-                line.path, line.source, line.layout ?? "-", line.since.map(time) ?? "-",
+                line.path.printable, line.source.printable, line.layout?.printable ?? "-",
+                line.since.map(time) ?? "-",
                 line.isServed
-                  ? line.process.map { "process \($0)" } ?? "serves" : "died: zerofs umount \(line.path)",
+                  ? line.process.map { "process \($0)" } ?? "serves"
+                  : "died: zerofs umount \(line.path.printable)",
               ]
             }))
     }
