@@ -13,14 +13,8 @@ struct ArgsCommand: ParsableCommand {
       what --train-args, `zerofs check` and xargs take.
       """)
 
-  @Argument(help: ArgumentHelp("A Hugging Face model directory.", valueName: "hf_dir"))
-  var directory: String
-
   @OptionGroup
-  var options: CheckpointFlags
-
-  @OptionGroup
-  var sourceOptions: SourceOptions
+  var source: SourceArguments
 
   @Option(
     help: ArgumentHelp(
@@ -42,7 +36,7 @@ struct ArgsCommand: ParsableCommand {
 
   func run() throws {
     try reporting {
-      let planner = try ModelSource(path: directory, options, sourceOptions).planner()
+      let planner = try source.model().planner()
       let line = try planner.commandLine(deepspeedConfigOut.map { ($0, microBatchSize) })
       if let path = deepspeedConfigOut {
         try output(line.deepSpeedConfiguration(microBatchSize: microBatchSize), to: path)

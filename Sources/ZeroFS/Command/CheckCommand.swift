@@ -12,14 +12,8 @@ struct CheckCommand: ParsableCommand {
       compute another model; 0 otherwise. What is a choice of training but costs loss is printed, too, and refused with --strict.
       """)
 
-  @Argument(help: ArgumentHelp("A Hugging Face model directory, or an archive of one.", valueName: "hf_dir"))
-  var directory: String
-
   @OptionGroup
-  var options: CheckpointFlags
-
-  @OptionGroup
-  var sourceOptions: SourceOptions
+  var source: SourceArguments
 
   @Flag(help: "Refuse choices that cost loss, too.")
   var strict = false
@@ -28,12 +22,14 @@ struct CheckCommand: ParsableCommand {
   var json = false
 
   func validate() throws {
-    if options.run.trainArguments == nil { throw ValidationError("--train-args: the command line to check.") }
+    if source.options.run.trainArguments == nil {
+      throw ValidationError("--train-args: the command line to check.")
+    }
   }
 
   func run() throws {
     try reporting {
-      let planner = try ModelSource(path: directory, options, sourceOptions).planner()
+      let planner = try source.model().planner()
       let findings = try planner.findings()
       try output(json ? reportJSON(findings) : text(findings))
       if findings.contains(where: { strict || $0.kind != .choice }) {

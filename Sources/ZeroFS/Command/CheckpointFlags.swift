@@ -219,17 +219,7 @@ struct CheckpointFlags: ParsableArguments {
     options.tokens = try layout.tokenizer.map { try TokenizerFiles(directory: $0).tokens }
     options.untieEmbeddingsAndOutputWeights = layout.untieEmbeddingsAndOutputWeights ? true : nil
     options.iteration = layout.iteration
-    options.trainArguments = try run.trainArguments.map { given in
-      // A script of the user's own has a command line of its own.
-      if options.flavor == .hf {
-        throw LayoutError.notInFlavor(option: "--train-args", flavor: CheckpointOptions.Flavor.hf.rawValue)
-      }
-      let run =
-        try options.flavor == .trainer
-        ? TrainingArguments.recorded(textOrFile: given) : MegatronArguments.recorded(textOrFile: given)
-      warn(run.notes)
-      return NamedText(run.text, name: given)
-    }
+    options.trainArguments = try run.trainArguments.map { try recorded($0, options.flavor) }
     options.deepSpeedConfiguration = try run.deepSpeedConfiguration.map {
       try NamedText(jsonOrFile: $0, option: "--deepspeed-config")
     }
@@ -241,6 +231,19 @@ struct CheckpointFlags: ParsableArguments {
     options.universalCheckpoint = run.universalCheckpoint ? true : nil
     options.extensionUse = run.extensionUse
     return options
+  }
+
+  /// `--train-args`, with what of them the user should know.
+  private func recorded(_ given: String, _ flavor: CheckpointOptions.Flavor?) throws -> NamedText {
+    // A script of the user's own has a command line of its own.
+    if flavor == .hf {
+      throw LayoutError.notInFlavor(option: "--train-args", flavor: CheckpointOptions.Flavor.hf.rawValue)
+    }
+    let run =
+      try flavor == .trainer
+      ? TrainingArguments.recorded(textOrFile: given) : MegatronArguments.recorded(textOrFile: given)
+    warn(run.notes)
+    return NamedText(run.text, name: given)
   }
 }
 

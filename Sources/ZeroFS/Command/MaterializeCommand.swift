@@ -22,18 +22,12 @@ struct MaterializeCommand: ParsableCommand {
       place of a model directory. Under a launcher the process of rank 0 writes it.
       """)
 
-  @Argument(help: ArgumentHelp("A Hugging Face model directory, or an archive of one.", valueName: "hf_dir"))
-  var directory: String
+  @OptionGroup
+  var source: SourceArguments
 
   @Argument(
     help: ArgumentHelp("The directory to write, made if it isn't there; or the archive.", valueName: "out"))
   var target: String
-
-  @OptionGroup
-  var options: CheckpointFlags
-
-  @OptionGroup
-  var sourceOptions: SourceOptions
 
   @Option(
     help: ArgumentHelp(
@@ -105,7 +99,7 @@ struct MaterializeCommand: ParsableCommand {
 
   func run() throws {
     try reporting {
-      let model = try ModelSource(path: directory, options, sourceOptions)
+      let model = try source.model()
       let planner = try model.planner()
       let served = try planner.served()
       let tree = served.writtenTree(modified: model.source.modified)

@@ -13,6 +13,26 @@ struct SourceOptions: ParsableArguments {
   var followLinks = false
 }
 
+/// A command's first argument, with the options that decide what is served of it.
+struct SourceArguments: ParsableArguments {
+  @Argument(
+    help: ArgumentHelp(
+      "A Hugging Face model directory, an archive of one (`zerofs materialize --compress`), or a checkpoint that a run saved.",
+      valueName: "source"))
+  var path: String
+
+  @OptionGroup
+  var options: CheckpointFlags
+
+  @OptionGroup
+  var sourceOptions: SourceOptions
+
+  /// - Parameter path: where it is, if not at `path` as given.
+  func model(at path: String? = nil) throws -> ModelSource {
+    try ModelSource(path: path ?? self.path, options.options(), sourceOptions)
+  }
+}
+
 /// What a command's first argument names: a model directory, a model of the Hub's that is in its cache, an archive, which brings
 /// options along, or a checkpoint that a run saved.
 struct ModelSource {
@@ -41,10 +61,6 @@ struct ModelSource {
       (files, self.options) = (directory, options)
       source = .model(try HuggingFaceDirectory(directory))
     }
-  }
-
-  init(path: String, _ flags: CheckpointFlags, _ sourceOptions: SourceOptions) throws {
-    try self.init(path: path, flags.options(), sourceOptions)
   }
 
   func planner() throws -> CheckpointPlanner { try CheckpointPlanner(source, options) }

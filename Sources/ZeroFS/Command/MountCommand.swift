@@ -15,20 +15,11 @@ struct MountCommand: ParsableCommand {
       dp12-zero3-nopipe, is that checkpoint. .zerofs holds reports.
       """)
 
-  @Argument(
-    help:
-      "The Hugging Face model directory, an archive that `zerofs materialize --compress` made, or a checkpoint that a run saved."
-  )
-  var hfDir: String
+  @OptionGroup
+  var source: SourceArguments
 
   @Argument(help: "An empty directory.")
   var mountpoint: String
-
-  @OptionGroup
-  var options: CheckpointFlags
-
-  @OptionGroup
-  var sourceOptions: SourceOptions
 
   @Flag(name: [.short, .long], help: "Serve in this process; log to stderr.")
   var foreground = false
@@ -54,15 +45,15 @@ struct MountCommand: ParsableCommand {
   func run() throws {
     try reporting {
       // The daemon leaves the working directory, and verifies sources by their paths.
-      let source = absolutePath(hfDir)
+      let path = absolutePath(source.path)
       let mountOptions = self.mountOptions.flatMap { $0.utf8.split(separator: UInt8(ascii: ",")) }
         .map { String(Substring($0)) }
       let mountpoint = try Mountpoint(
         mountpoint, options: mountOptions, logger: LogDestination.standardError.logger())
-      let plan = try PlannedMount(ModelSource(path: source, options, sourceOptions).planner())
+      let plan = try PlannedMount(source.model(at: path).planner())
       warn(plan.served.warnings)
       if let warm { try plan.warm(warm) }
-      var mount = MountOptions(source: source, isForeground: foreground, logFile: logFile)
+      var mount = MountOptions(source: path, isForeground: foreground, logFile: logFile)
       mount.isCached = cached
       mount.options = mountOptions
       try plan.mount(at: mountpoint, mount)

@@ -9,16 +9,8 @@ struct PlanCommand: ParsableCommand {
     abstract:
       "Show the checkpoint's files with their sizes, the bytes of each rank, and warnings. Mounts nothing.")
 
-  @Argument(
-    help: ArgumentHelp(
-      "A Hugging Face model directory, an archive of one, or a checkpoint.", valueName: "source"))
-  var directory: String
-
   @OptionGroup
-  var options: CheckpointFlags
-
-  @OptionGroup
-  var sourceOptions: SourceOptions
+  var source: SourceArguments
 
   @Flag(help: "Every file in a line of its own.")
   var files = false
@@ -41,23 +33,23 @@ struct PlanCommand: ParsableCommand {
 
   func run() throws {
     try reporting {
-      let source = try ModelSource(path: directory, options, sourceOptions)
-      let served = try source.planner().served()
+      let model = try source.model()
+      let served = try model.planner().served()
       if reads {
         guard let checkpoint = served as? Checkpoint else {
           throw TrainedError.option("--reads", why: "a Hugging Face directory has no ranks")
         }
         let report = ReadReport(
-          checkpoint, ranksPerNode: ranksPerNode, modified: source.source.modified)
+          checkpoint, ranksPerNode: ranksPerNode, modified: model.source.modified)
         return try output(json ? report.json : report.text)
       }
       if let picture {
         guard let checkpoint = served as? Checkpoint else {
           throw TrainedError.option("--picture", why: "a Hugging Face directory has no ranks")
         }
-        try output(PlanReport(checkpoint, modified: source.source.modified).picture, to: picture)
+        try output(PlanReport(checkpoint, modified: model.source.modified).picture, to: picture)
       }
-      let report = planReport(served, modified: source.source.modified)
+      let report = planReport(served, modified: model.source.modified)
       if json {
         try output(report.json)
       } else {

@@ -58,8 +58,4 @@ struct PlannedMount {
 }
 
 /// `path` without symbolic links; as it is where there is no such file, for the message of whoever opens it.
-func absolutePath(_ path: String) -> String {
-  guard let resolved = realpath(path, nil) else { return path }
-  defer { free(resolved) }
-  return String(cString: resolved)
-}
+func absolutePath(_ path: String) -> String { resolvedPath(path) ?? path }

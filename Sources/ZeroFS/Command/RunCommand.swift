@@ -19,14 +19,8 @@ struct RunCommand: ParsableCommand {
       sent again goes on where the last one saved.
       """)
 
-  @Argument(help: ArgumentHelp("A Hugging Face model directory, or an archive of one.", valueName: "hf_dir"))
-  var directory: String
-
   @OptionGroup
-  var options: CheckpointFlags
-
-  @OptionGroup
-  var sourceOptions: SourceOptions
+  var source: SourceArguments
 
   @Option(
     help: ArgumentHelp(
@@ -46,14 +40,13 @@ struct RunCommand: ParsableCommand {
         // A checkpoint of the run itself is a regular one.
         throw ExitCode(try start(command.filter { $0 != "--universal-checkpoint" }, at: save))
       }
-      let source = absolutePath(directory)
-      let planner = try ModelSource(path: source, options, sourceOptions).planner()
+      let planner = try source.model(at: absolutePath(source.path)).planner()
       let launched = try LaunchedShare.find(ofTorch: true)?.share
       let plan = try PlannedMount(launched.map { try planner.spread(over: $0.world) } ?? planner)
       if launched?.rank ?? 0 == 0 { warn(plan.served.warnings) }
       let mount = try SharedMount(key: plan.identity) { path in
         let mountpoint = try Mountpoint(path, logger: LogDestination.standardError.logger())
-        try plan.mount(at: mountpoint, MountOptions(source: source))
+        try plan.mount(at: mountpoint, MountOptions(source: absolutePath(source.path)))
       }
       defer { mount.leave() }
       try checkReadable(mount.path)

@@ -56,11 +56,5 @@ struct StatusCommand: ParsableCommand {
   }
 
   /// `2026-11-28 10:39`, of here.
-  private func time(_ seconds: Int) -> String {
-    var (moment, parts) = (time_t(seconds), tm())
-    localtime_r(&moment, &parts)
-    var text = [CChar](repeating: 0, count: 32)
-    strftime(&text, text.count, "%Y-%m-%d %H:%M", &parts)
-    return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-  }
+  private func time(_ seconds: Int) -> String { timeText(seconds, "%Y-%m-%d %H:%M", isLocal: true) }
 }

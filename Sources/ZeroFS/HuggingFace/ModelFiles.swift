@@ -45,7 +45,7 @@ package struct DiskDirectory: ModelFiles {
           ?? .unreadable(.io(path: path, offset: 0, errno: code))
         : .unreadable(.io(path: path, offset: 0, errno: code))
     }
-    guard status.st_mode & S_IFMT == S_IFDIR else {
+    guard status.isDirectory else {
       throw .unreadable(.io(path: path, offset: 0, errno: ENOTDIR))
     }
     self.path = path
@@ -55,7 +55,7 @@ package struct DiskDirectory: ModelFiles {
   package func names() throws(SourceError) -> [String] {
     try entries().filter { name in
       var status = stat()
-      return stat("\(path)/\(name)", &status) == 0 && status.st_mode & S_IFMT == S_IFREG
+      return stat("\(path)/\(name)", &status) == 0 && status.isRegularFile
     }
   }
 
@@ -84,7 +84,7 @@ package struct DiskDirectory: ModelFiles {
 
   package func checkLink(_ name: String) throws(SourceError) {
     let file = "\(path)/\(name)"
-    guard let target = resolved(file) else {
+    guard let target = resolvedPath(file) else {
       let code = errno
       var status = stat()
       if code == ENOENT, lstat(file, &status) == 0,
@@ -94,17 +94,11 @@ package struct DiskDirectory: ModelFiles {
       }
       throw .unreadable(.io(path: file, offset: 0, errno: code))
     }
-    guard !followsLinks, let directory = resolved(path) else { return }
+    guard !followsLinks, let directory = resolvedPath(path) else { return }
     let inside = [directory, DiskDirectory.blobs(of: directory)].compactMap { $0 }
     guard inside.contains(where: { target.utf8.starts(with: "\($0)/".utf8) }) else {
       throw .linkLeaves(path: file, target: target)
     }
-  }
-
-  private func resolved(_ path: String) -> String? {
-    guard let resolved = realpath(path, nil) else { return nil }
-    defer { free(resolved) }
-    return String(cString: resolved)
   }
 
   /// `ROOT/blobs` of `ROOT/snapshots/REV`.

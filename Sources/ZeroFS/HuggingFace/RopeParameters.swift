@@ -35,17 +35,6 @@ extension RopeParameters {
 
   /// - Parameter members: standardized: `rope_type` and `rope_theta` are there.
   init(_ members: JSON.Members, _ file: ConfigurationFile) throws(SourceError) {
-    func number(_ name: String) throws(SourceError) -> Double? {
-      try members[name].flatMap { value throws(SourceError) in try file.number(value, "the rope's \(name)") }
-    }
-    func numbers(_ name: String) throws(SourceError) -> [Double]? {
-      guard let value = members[name], !value.isNull else { return nil }
-      let elements = value.elements?.compactMap(\.number)
-      guard let elements, elements.count == value.elements?.count else {
-        throw file.malformed("the rope's \(name) is no list of numbers")
-      }
-      return elements
-    }
     guard let type = members["rope_type"]?.string else {
       throw file.malformed("rope_type is \(members["rope_type"]?.excerpt ?? "missing")")
     }
@@ -53,7 +42,9 @@ extension RopeParameters {
       throw file.malformed("rope_type \(JSON.excerpt(type)) without \(name)")
     }
     self.type = type
-    guard let theta = try number("rope_theta") else { throw file.malformed("rope_theta is null") }
+    guard let theta = try file.ropeNumber("rope_theta", in: members) else {
+      throw file.malformed("rope_theta is null")
+    }
     self.theta = theta
     if let value = members["partial_rotary_factor"] {
       guard let factor = try file.number(value, "partial_rotary_factor") else {
@@ -61,6 +52,13 @@ extension RopeParameters {
       }
       partialRotaryFactor = factor
     }
+    try readScaling(members, file)
+  }
+
+  /// The members of single types.
+  private mutating func readScaling(_ members: JSON.Members, _ file: ConfigurationFile) throws(SourceError) {
+    func number(_ name: String) throws(SourceError) -> Double? { try file.ropeNumber(name, in: members) }
+    func numbers(_ name: String) throws(SourceError) -> [Double]? { try file.ropeNumbers(name, in: members) }
     factor = try number("factor")
     if let original = members["original_max_position_embeddings"], !original.isNull {
       guard let original = original.int, original > 0 else {
@@ -78,6 +76,21 @@ extension RopeParameters {
     longFactor = try numbers("long_factor")
     lowFreqFactor = try number("low_freq_factor")
     highFreqFactor = try number("high_freq_factor")
+  }
+}
+
+extension ConfigurationFile {
+  fileprivate func ropeNumber(_ name: String, in members: JSON.Members) throws(SourceError) -> Double? {
+    try members[name].flatMap { value throws(SourceError) in try number(value, "the rope's \(name)") }
+  }
+
+  fileprivate func ropeNumbers(_ name: String, in members: JSON.Members) throws(SourceError) -> [Double]? {
+    guard let value = members[name], !value.isNull else { return nil }
+    let elements = value.elements?.compactMap(\.number)
+    guard let elements, elements.count == value.elements?.count else {
+      throw malformed("the rope's \(name) is no list of numbers")
+    }
+    return elements
   }
 }
 

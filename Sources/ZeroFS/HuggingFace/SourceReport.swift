@@ -69,11 +69,7 @@ package struct SourceReport: Codable, Sendable {
   }
 
   private static func timestamp(_ time: timespec) -> String {
-    var (seconds, parts) = (time.tv_sec, tm())
-    gmtime_r(&seconds, &parts)
-    var text = [CChar](repeating: 0, count: 32)
-    let count = strftime(&text, text.count, "%Y-%m-%dT%H:%M:%S", &parts)
     let nanoseconds = String(1_000_000_000 + time.tv_nsec).dropFirst()
-    return "\(String(decoding: text[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)).\(nanoseconds)Z"
+    return "\(timeText(time.tv_sec, "%Y-%m-%dT%H:%M:%S")).\(nanoseconds)Z"
   }
 }

@@ -53,13 +53,7 @@ private struct LineLogHandler: LogHandler {
   }
 
   /// A file needs the time; a terminal and syslog don't.
-  private static var now: String {
-    var (now, parts) = (time(nil), tm())
-    gmtime_r(&now, &parts)
-    var text = [CChar](repeating: 0, count: 32)
-    let count = strftime(&text, text.count, "%Y-%m-%dT%H:%M:%SZ ", &parts)
-    return String(decoding: text[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
-  }
+  private static var now: String { timeText(time(nil), "%Y-%m-%dT%H:%M:%SZ ") }
 
   private static func priority(_ level: Logger.Level) -> Int32 {
     switch level {

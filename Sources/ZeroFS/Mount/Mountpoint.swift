@@ -1,3 +1,4 @@
+import Bytes
 import CFuse
 import Glibc
 import Logging
@@ -22,24 +23,18 @@ package struct Mountpoint: Sendable {
 
   /// The absolute path without symbolic links, also where a dead mount is (`realpath` gives up there).
   static func resolve(_ path: String) throws(MountError) -> String {
-    if let resolved = realPath(path) { return resolved }
+    if let resolved = resolvedPath(path) { return resolved }
     let code = errno
     var components = path.split(separator: "/")
     if code == ENOTCONN, let name = components.popLast() {
       let parent = (path.hasPrefix("/") ? "/" : "./") + components.joined(separator: "/")
-      if let resolved = realPath(parent) { return (resolved == "/" ? "" : resolved) + "/" + name }
+      if let resolved = resolvedPath(parent) { return (resolved == "/" ? "" : resolved) + "/" + name }
     }
     switch code {
     case ENOENT: throw .mountpointMissing(path: path)
     case ENOTDIR: throw .mountpointNotDirectory(path: path)
     default: throw .mountpointUnreadable(path: path, errno: code)
     }
-  }
-
-  private static func realPath(_ path: String) -> String? {
-    guard let resolved = realpath(path, nil) else { return nil }
-    defer { free(resolved) }
-    return String(cString: resolved)
   }
 
   private static func removeDeadMount(at path: String, _ logger: Logger) throws(MountError) {

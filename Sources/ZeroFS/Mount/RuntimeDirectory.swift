@@ -45,10 +45,9 @@ final class RuntimeDirectory: Sendable {
   }
 
   private static func isInMemory(_ path: String) -> Bool {
-    let parent = path[..<(path.lastIndex(of: "/") ?? path.endIndex)]
     var status = statfs()
     let tmpfs = 0x0102_1994  // TMPFS_MAGIC of linux/magic.h
-    return statfs(String(parent), &status) == 0 && status.f_type == tmpfs
+    return statfs(directoryPath(of: path), &status) == 0 && status.f_type == tmpfs
   }
 
   /// A descriptor of the file `name`, which must be regular; `nil` with an errno otherwise.

@@ -21,20 +21,7 @@ package struct LearningRateSchedule: Equatable, Sendable {
       throw .conflict("--min-lr must lie between 0 and --lr")
     }
     let span = try LearningRateSchedule.span(args)
-    let warmup: ArgumentValue
-    if let fraction = args.double("lr_warmup_fraction") {
-      guard span.warmupSteps == 0 else {
-        throw .conflict("only one of --lr-warmup-fraction and \(span.warmupFlag) can be given")
-      }
-      warmup = .float(fraction * Double(span.decaySteps))
-    } else {
-      warmup = .int(span.warmupSteps)
-    }
-    guard span.decaySteps > 0, (warmup.asDouble ?? 0) < Double(span.decaySteps) else {
-      throw .conflict(
-        "the learning rate's warmup (\(span.warmupFlag), --lr-warmup-fraction) must be shorter than its decay"
-      )
-    }
+    let warmup = try LearningRateSchedule.warmup(args, span)
     guard let start = args.double("start_weight_decay"), let end = args.double("end_weight_decay") else {
       throw .required(flags: ["--start-weight-decay and --end-weight-decay"])
     }
@@ -56,6 +43,24 @@ package struct LearningRateSchedule: Equatable, Sendable {
       ("wd_incr_style", args["weight_decay_incr_style"] ?? .none),
       ("wd_incr_steps", .int(span.trainSteps)),
     ]
+  }
+
+  private static func warmup(_ args: MegatronArguments, _ span: Span) throws(MegatronArgumentError)
+    -> ArgumentValue
+  {
+    var warmup = ArgumentValue.int(span.warmupSteps)
+    if let fraction = args.double("lr_warmup_fraction") {
+      guard span.warmupSteps == 0 else {
+        throw .conflict("only one of --lr-warmup-fraction and \(span.warmupFlag) can be given")
+      }
+      warmup = .float(fraction * Double(span.decaySteps))
+    }
+    guard span.decaySteps > 0, (warmup.asDouble ?? 0) < Double(span.decaySteps) else {
+      throw .conflict(
+        "the learning rate's warmup (\(span.warmupFlag), --lr-warmup-fraction) must be shorter than its decay"
+      )
+    }
+    return warmup
   }
 
   /// Lengths in the scheduler's steps, which are samples.

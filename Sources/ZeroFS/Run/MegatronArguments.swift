@@ -127,18 +127,7 @@ package struct MegatronArguments: Equatable, Sendable {
       }
     }
     var items: [ArgumentValue] = []
-    for word in words {
-      guard ShellUnknown.isIn(word) else {
-        items.append(try argument.value(of: word, flag: flag))
-        continue
-      }
-      if argument.kind == .string, argument.choices.isEmpty, !ShellUnknown.isManyWords(word) {
-        unresolved.append(flag)
-      } else {
-        open += MegatronArgumentError.open(flag, word)
-      }
-      items.append(.string(ShellUnknown.asWritten(word)))
-    }
+    for word in words { items.append(try item(word, of: argument, flag: flag, &open)) }
     if items.isEmpty, argument.arity != .any {
       throw .missingValue(flag: flag, expected: argument.expectation)
     }
@@ -149,6 +138,19 @@ package struct MegatronArguments: Equatable, Sendable {
       if case .list(let old)? = values[argument.dest] { return .list(old + items) }
       return .list(items)
     }
+  }
+
+  /// A word behind a flag. Free text may be known in the run only; anything else is open then.
+  private mutating func item(
+    _ word: String, of argument: MegatronArgument, flag: String, _ open: inout [MegatronArgumentError.Open]
+  ) throws(MegatronArgumentError) -> ArgumentValue {
+    guard ShellUnknown.isIn(word) else { return try argument.value(of: word, flag: flag) }
+    if argument.kind == .string, argument.choices.isEmpty, !ShellUnknown.isManyWords(word) {
+      unresolved.append(flag)
+    } else {
+      open += MegatronArgumentError.open(flag, word)
+    }
+    return .string(ShellUnknown.asWritten(word))
   }
 
   /// Attributes that MDS refuses (megatron/arguments.py: validate_args) → what replaces their flag.

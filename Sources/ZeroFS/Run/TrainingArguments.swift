@@ -117,49 +117,24 @@ package struct TrainingArguments: Sendable {
   ]
 
   private mutating func set(_ name: String, _ text: String, flag: String) throws(RunError) {
-    func number() throws(RunError) -> Double {
-      guard let number = Double(text), number.isFinite, number >= 0 else {
-        throw .trainingArgument(flag: flag, value: text, expected: "a number that isn't negative")
-      }
-      return number
-    }
-    func count() throws(RunError) -> Int {
-      guard let count = Int(text), count > 0 else {
-        throw .trainingArgument(flag: flag, value: text, expected: "a whole number above 0")
-      }
-      return count
-    }
-    func truth() throws(RunError) -> Bool {
-      switch text.lowercased() {
-      case "true", "yes", "t", "y", "1": return true
-      case "false", "no", "f", "n", "0": return false
-      default: throw .trainingArgument(flag: flag, value: text, expected: "true or false")
-      }
-    }
-    func choice<Choice: RawRepresentable<String> & CaseIterable>(_: Choice.Type) throws(RunError) -> Choice {
-      guard let choice = Choice(rawValue: text) else {
-        let all = Choice.allCases.map(\.rawValue).joined(separator: ", ")
-        throw .trainingArgument(flag: flag, value: text, expected: "one of those that are served: \(all)")
-      }
-      return choice
-    }
+    let value = FlagValue(flag: flag, text: text)
     switch name {
-    case "learning_rate": learningRate = try number()
-    case "weight_decay": weightDecay = try number()
-    case "adam_beta1": adamBeta1 = try number()
-    case "adam_beta2": adamBeta2 = try number()
-    case "adam_epsilon": adamEpsilon = try number()
-    case "max_grad_norm": maxGradNorm = try number()
-    case "warmup_steps", "warmup_ratio": warmup = max(warmup, try number())
-    case "per_device_train_batch_size": perDeviceTrainBatchSize = try count()
-    case "logging_steps": loggingSteps = try count()
-    case "save_steps": saveSteps = try count()
-    case "eval_steps": evalSteps = try count()
+    case "learning_rate": learningRate = try value.number()
+    case "weight_decay": weightDecay = try value.number()
+    case "adam_beta1": adamBeta1 = try value.number()
+    case "adam_beta2": adamBeta2 = try value.number()
+    case "adam_epsilon": adamEpsilon = try value.number()
+    case "max_grad_norm": maxGradNorm = try value.number()
+    case "warmup_steps", "warmup_ratio": warmup = max(warmup, try value.number())
+    case "per_device_train_batch_size": perDeviceTrainBatchSize = try value.count()
+    case "logging_steps": loggingSteps = try value.count()
+    case "save_steps": saveSteps = try value.count()
+    case "eval_steps": evalSteps = try value.count()
     case "lr_scheduler_kwargs": schedulerArguments = text
-    case "bf16": isBFloat16 = try truth()
-    case "fp16": isFloat16 = try truth()
-    case "lr_scheduler_type": schedule = try choice(Schedule.self)
-    default: optimizer = try choice(Optimizer.self)
+    case "bf16": isBFloat16 = try value.truth()
+    case "fp16": isFloat16 = try value.truth()
+    case "lr_scheduler_type": schedule = try value.choice(Schedule.self)
+    default: optimizer = try value.choice(Optimizer.self)
     }
   }
 
@@ -168,4 +143,42 @@ package struct TrainingArguments: Sendable {
 
   /// Whether the rate is 0 before the first step.
   package var warmsUp: Bool { warmup > 0 && schedule != .constant }
+}
+
+/// The text behind a flag of HF Trainer's, as what it has to be.
+private struct FlagValue {
+  let flag: String
+  let text: String
+
+  private func unexpected(_ expected: String) -> RunError {
+    .trainingArgument(flag: flag, value: text, expected: expected)
+  }
+
+  func number() throws(RunError) -> Double {
+    guard let number = Double(text), number.isFinite, number >= 0 else {
+      throw unexpected("a number that isn't negative")
+    }
+    return number
+  }
+
+  func count() throws(RunError) -> Int {
+    guard let count = Int(text), count > 0 else { throw unexpected("a whole number above 0") }
+    return count
+  }
+
+  func truth() throws(RunError) -> Bool {
+    switch text.lowercased() {
+    case "true", "yes", "t", "y", "1": return true
+    case "false", "no", "f", "n", "0": return false
+    default: throw unexpected("true or false")
+    }
+  }
+
+  func choice<Choice: RawRepresentable<String> & CaseIterable>(_: Choice.Type) throws(RunError) -> Choice {
+    guard let choice = Choice(rawValue: text) else {
+      let all = Choice.allCases.map(\.rawValue).joined(separator: ", ")
+      throw unexpected("one of those that are served: \(all)")
+    }
+    return choice
+  }
 }

@@ -15,8 +15,10 @@ private func encoded(_ report: some Encodable, _ formatting: JSONEncoder.OutputF
   encoder.outputFormatting = formatting
   encoder.nonConformingFloatEncodingStrategy = .convertToString(
     positiveInfinity: "Infinity", negativeInfinity: "-Infinity", nan: "NaN")
-  // Numbers, texts and lists of them: nothing that JSON can't hold.
-  return (try? encoder.encode(report)).map { String(decoding: $0, as: UTF8.self) } ?? "{}"
+  do { return String(decoding: try encoder.encode(report), as: UTF8.self) } catch {
+    // Numbers, texts and lists of them: nothing that JSON can't hold.
+    preconditionFailure("a report that is no JSON: \(error)")
+  }
 }
 
 /// One line on why JSON could not be decoded.

@@ -109,12 +109,7 @@ extension Interleaved.Child {
   func forEachExtent<E: Error>(
     in range: Range<Int>, unit: Int, _ body: (ElementExtent, Range<Int>) throws(E) -> Void
   ) throws(E) {
-    var (low, high) = (0, starts.count)
-    while low < high {
-      let middle = (low + high) / 2
-      if starts[middle] * unit <= range.lowerBound { low = middle + 1 } else { high = middle }
-    }
-    var index = low - 1
+    var index = starts.partitionIndex { $0 * unit > range.lowerBound } - 1
     var position = range.lowerBound
     while position < range.upperBound {
       let start = starts[index] * unit

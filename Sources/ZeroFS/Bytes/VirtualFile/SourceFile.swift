@@ -48,8 +48,8 @@ package final class SourceFile: StoredFile {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else { throw .io(path: path, offset: 0, errno: errno) }
     var status = stat()
-    guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
-      let code = status.st_mode & S_IFMT == S_IFDIR ? EISDIR : EINVAL
+    guard fstat(descriptor, &status) == 0, status.isRegularFile else {
+      let code = status.isDirectory ? EISDIR : EINVAL
       close(descriptor)
       throw .io(path: path, offset: 0, errno: code)
     }

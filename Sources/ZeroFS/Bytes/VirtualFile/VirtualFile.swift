@@ -127,12 +127,7 @@ package struct VirtualFile: Sendable {
 
   /// The index of the extent that holds byte `offset`.
   private func extentIndex(at offset: Int) -> Int {
-    var (low, high) = (0, starts.count)
-    while low < high {
-      let middle = (low + high) / 2
-      if starts[middle] <= offset { low = middle + 1 } else { high = middle }
-    }
-    return max(low - 1, 0)
+    max(starts.partitionIndex { $0 > offset } - 1, 0)
   }
 }
 

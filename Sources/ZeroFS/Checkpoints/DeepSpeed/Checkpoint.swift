@@ -30,7 +30,7 @@ package struct Checkpoint: Sendable {
     let training = settings.training
     guard training.iteration >= 0 else { throw LayoutError.iteration(training.iteration) }
     client = MegatronClient(
-      state: MegatronState(model: model, run: run, training: training),
+      state: MegatronEntries(model: model, run: run, training: training),
       settings: try OptimizerSettings(
         run, layout: model.layout, configuration: settings.deepSpeedConfiguration,
         training: training, version: settings.deepSpeedVersion),

@@ -28,47 +28,50 @@ package struct DeepSpeedConfiguration: Sendable {
 
   /// - Throws: `RunError.file` if it isn't a DeepSpeed configuration.
   package init(_ source: NamedText) throws(RunError) {
-    func refuse(_ why: String) -> RunError {
-      .file(
-        option: "--deepspeed-config", path: source.name, why: why,
-        instead: "the JSON file of the run's --deepspeed_config")
-    }
     var reader = JSONReader(Array(source.text.utf8))
     let json: JSON
     do { json = try reader.document() } catch {
-      throw refuse("not a DeepSpeed configuration: there is \(error)")
+      throw Self.refusal(of: source, "not a DeepSpeed configuration: there is \(error)")
     }
     guard let members = json.members else {
-      throw refuse("not a DeepSpeed configuration, but \(json.excerpt)")
+      throw Self.refusal(of: source, "not a DeepSpeed configuration, but \(json.excerpt)")
     }
     self.members = members
     // DeepSpeed `runtime/config_utils.py`: `dict_raise_error_on_duplicate_keys`.
     if let name = reader.duplicates.first {
-      throw refuse("it has \(JSON.excerpt(name)) twice, which DeepSpeed refuses")
+      throw Self.refusal(of: source, "it has \(JSON.excerpt(name)) twice, which DeepSpeed refuses")
     }
-    func number(_ section: String, _ name: String) throws(RunError) -> Double? {
-      guard let value = self[section]?[name], !value.isNull else { return nil }
-      guard let number = value.number else { throw refuse("\(section).\(name) is \(value.excerpt)") }
-      return number
-    }
+    try readMembers(source)
+  }
+
+  private mutating func readMembers(_ source: NamedText) throws(RunError) {
     func count(_ section: String, _ name: String, from least: Int, _ otherwise: Int) throws(RunError) -> Int {
-      guard let number = try number(section, name) else { return otherwise }
+      guard let value = self[section]?[name], !value.isNull else { return otherwise }
+      guard let number = value.number else {
+        throw Self.refusal(of: source, "\(section).\(name) is \(value.excerpt)")
+      }
+      // DeepSpeed takes 1e9 for a whole number.
       guard let count = Int(exactly: number), count >= least else {
-        throw refuse("\(section).\(name) is \(number)")
+        throw Self.refusal(of: source, "\(section).\(name) is \(number)")
       }
       return count
     }
     initialScalePower = try count("fp16", "initial_scale_power", from: 0, initialScalePower)
     lossScaleWindow = try count("fp16", "loss_scale_window", from: 0, lossScaleWindow)
-    // DeepSpeed takes 1e9 for a whole number.
     subGroupSize = try count("zero_optimization", "sub_group_size", from: 1, subGroupSize)
     accumulatesInFloat32 = self["data_types"]?["grad_accum_dtype"]?.string == "fp32"
     if let clipping = self["gradient_clipping"], clipping.number == nil, !clipping.isAuto {
-      throw refuse("gradient_clipping is neither a number nor \"auto\"")
+      throw Self.refusal(of: source, "gradient_clipping is neither a number nor \"auto\"")
     }
     guard initialScalePower <= 62 else {
-      throw refuse("fp16.initial_scale_power is \(initialScalePower)")
+      throw Self.refusal(of: source, "fp16.initial_scale_power is \(initialScalePower)")
     }
+  }
+
+  private static func refusal(of source: NamedText, _ why: String) -> RunError {
+    .file(
+      option: "--deepspeed-config", path: source.name, why: why,
+      instead: "the JSON file of the run's --deepspeed_config")
   }
 
   /// A member of the file.

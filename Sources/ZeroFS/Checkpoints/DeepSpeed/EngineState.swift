@@ -1,7 +1,7 @@
 import Bytes
 import Torch
 
-/// What DeepSpeed's engine itself writes into a model states file, whoever its client is (DeepSpeed `runtime/engine.py`:
+/// The entries of a model states file that DeepSpeed's engine writes, whoever its client is (DeepSpeed `runtime/engine.py`:
 /// `DeepSpeedEngine._common_checkpoint_state`, up to 0.18 `_save_checkpoint`).
 struct EngineState: Sendable {
   let layout: ParallelLayout
@@ -26,7 +26,6 @@ struct EngineState: Sendable {
       || layout.dtype == .bfloat16 && settings.deepSpeedVersion.countsBFloat16AsZero
     let frozen: PickleValue = layout.zeroStage > 1 ? .orderedDict([]) : .none
     let shared = dp == 0 ? sharedParameters : []
-    let version = settings.deepSpeedVersion
     return [
       ("module", module),
       ("buffer_names", .list(bufferNames.map { .string($0) })),
@@ -41,25 +40,24 @@ struct EngineState: Sendable {
       ("lr_scheduler", learningRateScheduler),
       ("data_sampler", .none),
       ("random_ltd", .none),
+    ] + (settings.deepSpeedVersion.listsSparseModules ? [("sparse_tensor_module_names", .set([]))] : [])
+      + counters
+  }
+
+  /// How far the run is and how it is spread, with the configuration.
+  private var counters: [(String, PickleValue)] {
+    let dimensions = PickleValue.dict(["pp_degree": .int(layout.pp), "tp_degree": .int(layout.tp)])
+    let version = settings.deepSpeedVersion
+    return [
+      ("skipped_steps", .int(settings.training.skippedSteps)),
+      ("global_steps", .int(settings.training.globalSteps)),
+      ("global_samples", .int(settings.training.globalSamples)),
+      ("dp_world_size", .int(layout.zeroRanks)),
+      ("mp_world_size", .int(layout.modelParallelSize)),
+    ] + (version.hasParallelDimensions ? [("checkpoint_parallel_dimensions", dimensions)] : []) + [
+      ("ds_config", settings.configuration.value(layout)),
+      ("ds_version", .string("\(version)")),
     ]
-      + (version.listsSparseModules ? [("sparse_tensor_module_names", .set([]))] : []) + [
-        ("skipped_steps", .int(settings.training.skippedSteps)),
-        ("global_steps", .int(settings.training.globalSteps)),
-        ("global_samples", .int(settings.training.globalSamples)),
-        ("dp_world_size", .int(layout.zeroRanks)),
-        ("mp_world_size", .int(layout.modelParallelSize)),
-      ]
-      + (version.hasParallelDimensions
-        ? [
-          (
-            "checkpoint_parallel_dimensions",
-            .dict(["pp_degree": .int(layout.pp), "tp_degree": .int(layout.tp)])
-          )
-        ]
-        : []) + [
-        ("ds_config", settings.configuration.value(layout)),
-        ("ds_version", .string("\(version)")),
-      ]
   }
 
   /// Names and shapes by parameter group, at stage 3 by sub-group (`DeepSpeedEngine._get_zero_param_shapes`).

@@ -38,37 +38,38 @@ package enum InnerOptimizer: Sendable, Equatable {
         ]
       } ?? []
     let head = megatron + [("lr", .float(settings.adam.learningRate))]
-    let betas = PickleValue.tuple([.float(settings.adam.betas.0), .float(settings.adam.betas.1)])
-    let decay = PickleValue.float(group.decays ? settings.adam.weightDecay : 0)
-    let middle: [(String, PickleValue)] =
-      switch self {
-      case .adam, .adamW:
-        [
-          ("betas", betas), ("eps", .float(settings.adam.eps)), ("weight_decay", decay),
-          ("amsgrad", .bool(false)),
-          ("maximize", .bool(false)), ("foreach", .none), ("capturable", .bool(false)),
-          ("differentiable", .bool(false)),
-          ("fused", settings.adam.isFused ? .bool(true) : .none),
-          ("decoupled_weight_decay", .bool(self == .adamW)),
-        ]
-      case .fusedAdam:
-        [
-          ("bias_correction", .bool(true)), ("betas", betas), ("eps", .float(settings.adam.eps)),
-          ("weight_decay", decay),
-        ]
-          // Set by its first step: FP16_Optimizer makes one when it starts, and so did a run that has moments.
-          + (settings.wrapper == .fp16Fused || settings.training.hasMoments
-            ? [("step", .int(settings.training.step ?? 0))] : [])
-      case .cpuAdam:
-        [
-          ("betas", betas), ("eps", .float(settings.adam.eps)), ("weight_decay", decay),
-          ("bias_correction", .bool(true)), ("amsgrad", .bool(false)),
-        ]
-      case .other: [("weight_decay", decay)]
-      }
     let base = settings.adam.baseLearningRate.map { [("initial_lr", PickleValue.float($0))] } ?? []
-    let fresh = PickleValue.dict(head + middle + base + [("params", .ints(parameters))])
+    let own = members(settings, decays: group.decays)
+    let fresh = PickleValue.dict(head + own + base + [("params", .ints(parameters))])
     return settings.training.group(group, like: fresh)
+  }
+
+  /// What the optimizer's class has in its entries beside the rate.
+  private func members(_ settings: OptimizerSettings, decays: Bool) -> [(String, PickleValue)] {
+    let betas = PickleValue.tuple([.float(settings.adam.betas.0), .float(settings.adam.betas.1)])
+    let eps = PickleValue.float(settings.adam.eps)
+    let decay = PickleValue.float(decays ? settings.adam.weightDecay : 0)
+    switch self {
+    case .adam, .adamW:
+      return [
+        ("betas", betas), ("eps", eps), ("weight_decay", decay), ("amsgrad", .bool(false)),
+        ("maximize", .bool(false)), ("foreach", .none), ("capturable", .bool(false)),
+        ("differentiable", .bool(false)), ("fused", settings.adam.isFused ? .bool(true) : .none),
+        ("decoupled_weight_decay", .bool(self == .adamW)),
+      ]
+    case .fusedAdam:
+      // Set by its first step: FP16_Optimizer makes one when it starts, and so did a run that has moments.
+      let hasStepped = settings.wrapper == .fp16Fused || settings.training.hasMoments
+      return [
+        ("bias_correction", .bool(true)), ("betas", betas), ("eps", eps), ("weight_decay", decay),
+      ] + (hasStepped ? [("step", .int(settings.training.step ?? 0))] : [])
+    case .cpuAdam:
+      return [
+        ("betas", betas), ("eps", eps), ("weight_decay", decay), ("bias_correction", .bool(true)),
+        ("amsgrad", .bool(false)),
+      ]
+    case .other: return [("weight_decay", decay)]
+    }
   }
 
   /// A count of updates in the state of a tensor.

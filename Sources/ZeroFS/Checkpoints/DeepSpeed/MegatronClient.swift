@@ -4,7 +4,7 @@ import Torch
 
 /// Megatron-DeepSpeed as DeepSpeed's client (MDS `megatron/checkpointing.py`: `save_checkpoint`).
 struct MegatronClient: CheckpointClient {
-  let state: MegatronState
+  let state: MegatronEntries
   let settings: OptimizerSettings
   let isUniversal: Bool
 
@@ -35,7 +35,7 @@ struct MegatronClient: CheckpointClient {
   }
 
   func modelState(tp: Int, pp: Int, dp: Int) -> PickleValue {
-    ModelState(tp: tp, pp: pp, dp: dp, state: state, settings: settings).value()
+    ModelStatesFile(tp: tp, pp: pp, dp: dp, state: state, settings: settings).value()
   }
 
   /// DeepSpeed `runtime/pipe/module.py`: `ckpt_layer_path`. A tied embedding is in the first stage's file only; the last stage

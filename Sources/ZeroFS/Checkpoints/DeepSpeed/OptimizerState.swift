@@ -1,7 +1,8 @@
 import Bytes
 import Torch
 
-/// The state of the wrapped optimizer: fp32 masters, and what of `TrainingState` is the inner optimizer's.
+/// `optimizer_state_dict` of an optimizer states file, at stage 0 `optimizer` of a model states file: the fp32 masters of
+/// DeepSpeed's wrapper, and what of `TrainingState` is the inner optimizer's.
 struct OptimizerState: Sendable {
   let layout: ParallelLayout
   let settings: OptimizerSettings

@@ -4,7 +4,7 @@ import Torch
 /// The universal checkpoint beside the regular one: each parameter whole, which DeepSpeed cuts for any layout when it loads
 /// (DeepSpeed `checkpoint/universal_checkpoint.py`: `load_hp_checkpoint_state`; written by `checkpoint/ds_to_universal.py`).
 struct UniversalCheckpoint: Sendable {
-  let state: MegatronState
+  let state: MegatronEntries
   let settings: OptimizerSettings
   /// `global_step0_universal`.
   let tag: String
@@ -57,7 +57,8 @@ struct UniversalCheckpoint: Sendable {
   /// takes the consumed samples from there, and makes new generators where the layout is another (MDS
   /// `megatron/checkpointing.py`: `load_checkpoint`).
   private func modelState() -> PickleValue {
-    guard case .dict(let items) = ModelState(tp: 0, pp: 0, dp: 0, state: state, settings: settings).value()
+    guard
+      case .dict(let items) = ModelStatesFile(tp: 0, pp: 0, dp: 0, state: state, settings: settings).value()
     else { return .none }
     let own = [
       "module", "optimizer", "param_shapes", "mp_world_size", "checkpoint_parallel_dimensions",
@@ -70,7 +71,7 @@ struct UniversalCheckpoint: Sendable {
   }
 
   private func archive(_ path: String, _ value: @escaping @Sendable () -> PickleValue) -> FileTree.Entry {
-    let name = path.split(separator: "/").last.map(String.init) ?? path
+    let name = String(splitPath(path).name)
     return FileTree.Entry("\(tag)/\(path).pt") { TorchArchive(value(), name: name).file() }
   }
 }

@@ -39,24 +39,25 @@ final class ColumnMean: ByteSource {
   private static let levels = 4
 
   private func mean() throws(ReadError) -> [UInt8] {
+    let divisor = Float(tensor.shape[0])
+    let means = try sums().map { $0 / divisor }
+    let size = means.count * tensor.dtype.size
+    return [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
+      means.withUnsafeBytes {
+        CastKernel.apply(
+          Cast(.float32, to: tensor.dtype), from: $0, to: UnsafeMutableRawBufferPointer(buffer))
+      }
+      count = size
+    }
+  }
+
+  private func sums() throws(ReadError) -> [Float] {
     let (rows, cols) = (tensor.shape[0], tensor.shape[1])
-    let widened = VirtualFile(tensor.cast(to: .float32).extents)
     let levelPower = max(4, (Int.bitWidth - (rows - 1).leadingZeroBitCount) / ColumnMean.levels)
     let levelStep = 1 << levelPower
+    var reader = RowReader(tensor, maxRows: levelStep)
     var sums = [[Float]](repeating: [Float](repeating: 0, count: cols), count: ColumnMean.levels)
-    var gather = Gather(capacity: levelStep * cols * 4)
 
-    func add(rows range: Range<Int>) throws(ReadError) {
-      let window = (range.lowerBound * cols * 4)..<(range.upperBound * cols * 4)
-      try widened.read(window, into: &gather, verbatim: .copied)
-      var column = 0
-      gather.forEachPiece { piece in
-        for value in piece.assumingMemoryBound(to: Float.self) {
-          sums[0][column] += value
-          column = column + 1 == cols ? 0 : column + 1
-        }
-      }
-    }
     func carry(_ level: Int) {
       for column in 0..<cols {
         sums[level][column] += sums[level - 1][column]
@@ -66,26 +67,44 @@ final class ColumnMean: ByteSource {
 
     var row = 0
     while row + levelStep <= rows {
-      try add(rows: row..<(row + levelStep))
+      try reader.add(rows: row..<(row + levelStep), to: &sums[0])
       row += levelStep
       for level in 1..<ColumnMean.levels {
         carry(level)
         if row & ((levelStep - 1) << (level * levelPower)) != 0 { break }
       }
     }
-    if row < rows { try add(rows: row..<rows) }
+    if row < rows { try reader.add(rows: row..<rows, to: &sums[0]) }
     for level in 1..<ColumnMean.levels {
       for column in 0..<cols { sums[0][column] += sums[level][column] }
     }
-    let divisor = Float(rows)
-    let means = sums[0].map { $0 / divisor }
-    let size = tensor.dtype.size
-    return [UInt8](unsafeUninitializedCapacity: cols * size) { buffer, count in
-      means.withUnsafeBytes {
-        CastKernel.apply(
-          Cast(.float32, to: tensor.dtype), from: $0, to: UnsafeMutableRawBufferPointer(buffer))
+    return sums[0]
+  }
+}
+
+/// Rows of a tensor, as fp32.
+private struct RowReader: ~Copyable {
+  private let widened: VirtualFile
+  private let cols: Int
+  private var gather: Gather
+
+  /// - Parameter maxRows: of one call.
+  init(_ tensor: TensorExpression, maxRows: Int) {
+    cols = tensor.shape[1]
+    widened = VirtualFile(tensor.cast(to: .float32).extents)
+    gather = Gather(capacity: maxRows * cols * 4)
+  }
+
+  /// Adds each row in turn to `sums`, element by element.
+  mutating func add(rows: Range<Int>, to sums: inout [Float]) throws(ReadError) {
+    let window = (rows.lowerBound * cols * 4)..<(rows.upperBound * cols * 4)
+    try widened.read(window, into: &gather, verbatim: .copied)
+    var column = 0
+    gather.forEachPiece { piece in
+      for value in piece.assumingMemoryBound(to: Float.self) {
+        sums[column] += value
+        column = column + 1 == cols ? 0 : column + 1
       }
-      count = cols * size
     }
   }
 }

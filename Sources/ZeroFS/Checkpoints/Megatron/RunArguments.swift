@@ -52,11 +52,8 @@ package struct RunArguments: Sendable {
       arguments.set("weight_decay", .float(0.1))
     }
     self.arguments = arguments
-    schedule =
-      try given == nil || isTrained
-      ? nil
-      : LearningRateSchedule(
-        arguments.completed(for: RunArguments.run(model, tp: 0, pp: 0, dp: 0)))
+    let completed = try arguments.completed(for: RunArguments.run(model, tp: 0, pp: 0, dp: 0))
+    schedule = try given == nil || isTrained ? nil : LearningRateSchedule(completed)
     for pp in 0..<model.layout.pp {
       _ = try randomState(model, tp: 0, pp: pp, dp: model.layout.zeroRanks - 1, trackerDraws: 0)
     }
@@ -66,9 +63,12 @@ package struct RunArguments: Sendable {
   func completed(_ model: MegatronModel, tp: Int, pp: Int, dp: Int, _ training: TrainingState)
     -> MegatronArguments
   {
-    // `init` completed the same arguments, and nothing that can fail depends on the rank.
-    (try? arguments.completed(for: RunArguments.run(model, tp: tp, pp: pp, dp: dp, training)))
-      ?? arguments
+    do {
+      return try arguments.completed(for: RunArguments.run(model, tp: tp, pp: pp, dp: dp, training))
+    } catch {
+      preconditionFailure(
+        "init completed the same arguments, and nothing of it depends on the rank: \(error)")
+    }
   }
 
   func randomState(_ model: MegatronModel, tp: Int, pp: Int, dp: Int, trackerDraws: Int)

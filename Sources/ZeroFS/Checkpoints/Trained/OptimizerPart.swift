@@ -48,57 +48,65 @@ struct OptimizerPart: Sendable {
   ///   - isRead: whether the inner optimizer's state is wanted, too; else any is read past.
   /// - Throws: `TrainedError.unreadable`, `TrainedError.unsupported`.
   init(_ state: PickleValue, path: String, isRead: Bool) throws(TrainedError) {
-    func malformed(_ what: String) -> TrainedError { .unreadable(path: path, why: "it has no \(what)") }
-    func tensors(_ value: PickleValue?, _ what: String) throws(TrainedError) -> [TensorExpression] {
-      let found = value?.elements?.map(\.tensor) ?? [nil]
-      let tensors = found.compactMap { $0?.flattened() }
-      guard tensors.count == found.count else { throw malformed(what) }
-      return tensors
-    }
     let inner: PickleValue?
-    if let partition = state["single_partition_of_fp32_groups"] {
-      form = .flattenedGroups
-      masters = try tensors(partition, "single_partition_of_fp32_groups")
-      inner = state["base_optimizer_state"]
-      if case .list? = inner, isRead {
-        throw .unsupported(
-          path: path, what: "elastic_checkpoint", why: "states without their padding aren't served.")
-      }
-      for case let paddings in state["param_alignment_paddings"]?.elements ?? []
-      where paddings.elements?.contains(where: { $0.integer != 0 }) == true {
-        throw .unsupported(
-          path: path, what: "zero_optimization.parameter_alignment", why: "aligned parameters aren't served.")
-      }
-    } else if let groups = state["fp32_flat_groups"] {
-      form = .slicedParameters
-      masters = try tensors(groups, "fp32_flat_groups")
-      inner = state["optimizer_state_dict"]
-    } else if let groups = state["fp32_groups"]?.elements {
-      form = .parameters
-      var all: [TensorExpression] = []
-      for group in groups { all += try tensors(group, "fp32_groups") }
-      masters = all
-      inner = state["optimizer_state_dict"]
-    } else if let flat = state["fp32_groups_flat"] {
-      form = .groups
-      masters = try tensors(flat, "fp32_groups_flat")
-      inner = state["optimizer_state_dict"]
-    } else {
-      (form, masters, inner) = (.parameters, nil, state)
-    }
+    (form, masters, inner) = try OptimizerPart.unwrapped(state, path: path)
     lossScale = state["loss_scaler"] ?? (state["cur_scale"] == nil ? nil : state)
     clipGrad = state["clip_grad"]?.number
+    if form == .flattenedGroups { try OptimizerPart.checkPadding(state, inner, path: path, isRead: isRead) }
     guard isRead else {
       (groups, members, countsStepsInTensors) = ([], [], true)
       return
     }
     guard let inner, let states = inner["state"]?.items, let groups = inner["param_groups"]?.elements else {
-      throw malformed("state of an optimizer")
+      throw .unreadable(path: path, why: "it has no state of an optimizer")
     }
     self.groups = groups
     let ordered = states.sorted { ($0.key.integer ?? 0) < ($1.key.integer ?? 0) }
     countsStepsInTensors = ordered.first?.value["step"].map { $0.tensor != nil } ?? true
     members = try OptimizerPart.members(ordered.map(\.value), like: masters?.map(\.count), path: path)
+  }
+
+  /// What DeepSpeed's wrapper holds, and the state of the optimizer inside.
+  private static func unwrapped(_ state: PickleValue, path: String) throws(TrainedError)
+    -> (form: Form, masters: [TensorExpression]?, inner: PickleValue?)
+  {
+    func tensors(_ value: PickleValue?, _ what: String) throws(TrainedError) -> [TensorExpression] {
+      let found = value?.elements?.map(\.tensor) ?? [nil]
+      let tensors = found.compactMap { $0?.flattened() }
+      guard tensors.count == found.count else { throw .unreadable(path: path, why: "it has no \(what)") }
+      return tensors
+    }
+    if let partition = state["single_partition_of_fp32_groups"] {
+      let masters = try tensors(partition, "single_partition_of_fp32_groups")
+      return (.flattenedGroups, masters, state["base_optimizer_state"])
+    }
+    let inner = state["optimizer_state_dict"]
+    if let groups = state["fp32_flat_groups"] {
+      return (.slicedParameters, try tensors(groups, "fp32_flat_groups"), inner)
+    }
+    if let groups = state["fp32_groups"]?.elements {
+      var all: [TensorExpression] = []
+      for group in groups { all += try tensors(group, "fp32_groups") }
+      return (.parameters, all, inner)
+    }
+    if let flat = state["fp32_groups_flat"] {
+      return (.groups, try tensors(flat, "fp32_groups_flat"), inner)
+    }
+    return (.parameters, nil, state)
+  }
+
+  private static func checkPadding(_ state: PickleValue, _ inner: PickleValue?, path: String, isRead: Bool)
+    throws(TrainedError)
+  {
+    if case .list? = inner, isRead {
+      throw .unsupported(
+        path: path, what: "elastic_checkpoint", why: "states without their padding aren't served.")
+    }
+    for case let paddings in state["param_alignment_paddings"]?.elements ?? []
+    where paddings.elements?.contains(where: { $0.integer != 0 }) == true {
+      throw .unsupported(
+        path: path, what: "zero_optimization.parameter_alignment", why: "aligned parameters aren't served.")
+    }
   }
 
   init(form: Form, masters: [TensorExpression]?, members: [Member], groups: [PickleValue]) {

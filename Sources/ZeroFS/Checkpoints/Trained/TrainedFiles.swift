@@ -43,10 +43,11 @@ struct TrainedFiles: Sendable {
       (root, self.tag, isLatest) = (path, tag, latest == CheckpointNames.latest)
       return
     }
-    guard TrainedFiles.isSave(path), let slash = path.lastIndex(of: "/") else {
+    let (directory, name) = splitPath(path)
+    guard TrainedFiles.isSave(path), !directory.isEmpty else {
       throw .noCheckpoint(path: path, why: "there is no file `\(CheckpointNames.latest)`")
     }
-    (root, self.tag, isLatest) = (String(path[..<slash]), String(path[path.index(after: slash)...]), false)
+    (root, self.tag, isLatest) = (directoryPath(of: path), String(name), false)
   }
 
   /// Whether `path` holds what DeepSpeed saves, rather than a model's directory.

@@ -309,7 +309,8 @@ extension Shell {
       || text.firstIndex(of: "[").map { text[$0...].contains("]") } == true
   }
 
-  private var separators: String {
+  /// What fields end at: `$IFS`.
+  var separators: String {
     variables["IFS"].map { $0.elements.joined() } ?? " \t\n"
   }
 

@@ -11,19 +11,14 @@ struct ShellFiles {
 
   /// - Parameter script: its path, if the script is a file.
   init(script: String? = nil) {
-    directory = Self.real(".") ?? "/"
-    let own = script.flatMap { Self.real($0) }.map { String($0[..<($0.lastIndex(of: "/") ?? $0.startIndex)]) }
-    roots = [directory, own].compactMap { $0 }.filter { !$0.isEmpty && $0 != "/" }
-  }
-
-  private static func real(_ path: String) -> String? {
-    guard let pointer = realpath(path, nil) else { return nil }
-    defer { free(pointer) }
-    return String(cString: pointer)
+    directory = resolvedPath(".") ?? "/"
+    let own = script.flatMap { resolvedPath($0) }.map { directoryPath(of: $0) }
+    roots = [directory, own].compactMap { $0 }.filter { $0 != "/" }
   }
 
   private func allowed(_ path: String) -> String? {
-    guard let real = Self.real(path), roots.contains(where: { real == $0 || real.hasPrefix($0 + "/") }) else {
+    guard let real = resolvedPath(path), roots.contains(where: { real == $0 || real.hasPrefix($0 + "/") })
+    else {
       return nil
     }
     return real
@@ -42,8 +37,8 @@ struct ShellFiles {
     guard let real = allowed(path), stat(real, &status) == 0 else { return nil }
     switch flag {
     case "-e", "-r": return true
-    case "-f": return status.st_mode & S_IFMT == S_IFREG
-    case "-d": return status.st_mode & S_IFMT == S_IFDIR
+    case "-f": return status.isRegularFile
+    case "-d": return status.isDirectory
     case "-s": return status.st_size > 0
     default: return nil
     }

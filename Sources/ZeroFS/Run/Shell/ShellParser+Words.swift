@@ -119,77 +119,66 @@ extension ShellParser {
     depth += 1
     defer { depth -= 1 }
     guard depth < Self.maxDepth else { throw .syntax(line, "expansions are nested too deeply") }
-    var parts: [ShellPart] = []
-    var literal: [UInt8] = []
-    func flush() {
-      if !literal.isEmpty {
-        parts.append(.literal(String(decoding: literal, as: UTF8.self), isQuoted: isQuoted))
-      }
-      literal = []
-    }
+    var pieces = ShellPieces(isQuoted: isQuoted)
     while let byte = peek() {
       if quotes == .all, !isQuoted, starts("<(") || starts(">(") {
-        flush()
-        parts.append(try process())
+        pieces.append(try process())
         continue
       }
       if isEnd(byte) { break }
       switch byte {
-      case "\0":
-        // What couldn't be known when a text for `eval` or `bash -c` was made.
-        flush()
-        let start = position
-        repeat { advance() } while peek() != nil && peek() != "\0"
-        advance()
-        parts.append(.literal(text(from: start), isQuoted: true))
-      case "\\":
-        advance()
-        guard let next = peek() else {
-          literal.append(92)
-          break
-        }
-        if next == "\n" {
-          advance()
-          break
-        }
-        if isQuoted, !"$`\\".unicodeScalars.contains(next),
-          !(quotes != .none && (next == "\"" || next == "}")),
-          !isEnd(next)
-        {
-          literal.append(92)
-          break
-        }
-        if !isQuoted {
-          flush()
-          let start = position
-          advance()
-          while let more = peek(), more.value & 0xC0 == 0x80 { advance() }
-          parts.append(.literal(text(from: start), isQuoted: true))
-        } else {
-          literal.append(bytes[position])
-          advance()
-        }
+      case "\0": pieces.append(unknown())
+      case "\\": escape(&pieces, quotes, isEnd)
       case "\"" where quotes != .none:
-        flush()
         advance()
-        parts += try quoted()
-      case "'" where quotes == .all:
-        flush()
-        parts.append(.literal(try apostrophes(), isQuoted: true))
+        for part in try quoted() { pieces.append(part) }
+      case "'" where quotes == .all: pieces.append(.literal(try apostrophes(), isQuoted: true))
       case "$" where quotes == .all && starts("$'"):
-        flush()
         advance()
-        parts.append(.literal(try ansi(), isQuoted: true))
+        pieces.append(.literal(try ansi(), isQuoted: true))
       case "$", "`":
-        flush()
-        if let part = try expansion(isQuoted: isQuoted) { parts.append(part) } else { literal.append(36) }
+        pieces.flush()
+        if let part = try expansion(isQuoted: isQuoted) {
+          pieces.append(part)
+        } else {
+          pieces.append(byte: UInt8(ascii: "$"))
+        }
       default:
-        literal.append(bytes[position])
+        pieces.append(byte: bytes[position])
         advance()
       }
     }
-    flush()
-    return parts
+    pieces.flush()
+    return pieces.parts
+  }
+
+  /// What couldn't be known when a text for `eval` or `bash -c` was made: between NUL bytes.
+  private mutating func unknown() -> ShellPart {
+    let start = position
+    repeat { advance() } while peek() != nil && peek() != "\0"
+    advance()
+    return .literal(text(from: start), isQuoted: true)
+  }
+
+  /// A backslash, with the character that it takes its meaning from.
+  private mutating func escape(
+    _ pieces: inout ShellPieces, _ quotes: Quotes, _ isEnd: (Unicode.Scalar) -> Bool
+  ) {
+    let backslash = bytes[position]
+    advance()
+    guard let next = peek() else { return pieces.append(byte: backslash) }
+    if next == "\n" { return advance() }
+    guard pieces.isQuoted else {
+      let start = position
+      advance()
+      while let more = peek(), more.value & 0xC0 == 0x80 { advance() }
+      return pieces.append(.literal(text(from: start), isQuoted: true))
+    }
+    let isSpecial =
+      "$`\\".unicodeScalars.contains(next) || quotes != .none && (next == "\"" || next == "}") || isEnd(next)
+    guard isSpecial else { return pieces.append(byte: backslash) }
+    pieces.append(byte: bytes[position])
+    advance()
   }
 
   /// The pieces between double quotes, behind the first.

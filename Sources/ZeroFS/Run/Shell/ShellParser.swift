@@ -114,22 +114,9 @@ struct ShellParser {
       return .group(body)
     case "if": return try conditional()
     case "for": return try loopOverWords()
-    case "while", "until":
-      let isUntil = keyword() == "until"
-      advance(5)
-      let condition = try list()
-      return .loop(condition: condition, isUntil: isUntil, body: try doneBody())
+    case "while", "until": return try conditionalLoop()
     case "case": return try selection()
-    case "function":
-      advance(8)
-      try skipSeparators(newlines: false)
-      let name = try word().plain ?? ""
-      try skipSeparators(newlines: false)
-      if peek() == "(" {
-        advance()
-        try expect(")")
-      }
-      return try function(named: name)
+    case "function": return try function()
     case "[[":
       advance(2)
       let condition = try self.condition()
@@ -160,6 +147,13 @@ struct ShellParser {
     }
     try expect(keyword: "fi")
     return .branches(branches, otherwise: otherwise)
+  }
+
+  private mutating func conditionalLoop() throws(ShellError) -> ShellCommand {
+    let isUntil = keyword() == "until"
+    advance(5)
+    let condition = try list()
+    return .loop(condition: condition, isUntil: isUntil, body: try doneBody())
   }
 
   private mutating func loopOverWords() throws(ShellError) -> ShellCommand {
@@ -232,6 +226,19 @@ struct ShellParser {
     }
     advance(4)
     return .select(subject, cases)
+  }
+
+  /// `function NAME`, with or without parentheses.
+  private mutating func function() throws(ShellError) -> ShellCommand {
+    advance(8)
+    try skipSeparators(newlines: false)
+    let name = try word().plain ?? ""
+    try skipSeparators(newlines: false)
+    if peek() == "(" {
+      advance()
+      try expect(")")
+    }
+    return try function(named: name)
   }
 
   private mutating func function(named name: String) throws(ShellError) -> ShellCommand {

@@ -125,3 +125,26 @@ indirect enum ShellCondition: Sendable {
   case unary(String, ShellWord)
   case binary(ShellWord, String, ShellWord)
 }
+
+/// The parts of a word as they are read: plain bytes are gathered until another part follows.
+struct ShellPieces {
+  let isQuoted: Bool
+  private(set) var parts: [ShellPart] = []
+  private var literal: [UInt8] = []
+
+  init(isQuoted: Bool) { self.isQuoted = isQuoted }
+
+  mutating func append(byte: UInt8) { literal.append(byte) }
+
+  mutating func append(_ part: ShellPart) {
+    flush()
+    parts.append(part)
+  }
+
+  /// Ends the literal that is being gathered.
+  mutating func flush() {
+    guard !literal.isEmpty else { return }
+    parts.append(.literal(String(decoding: literal, as: UTF8.self), isQuoted: isQuoted))
+    literal = []
+  }
+}

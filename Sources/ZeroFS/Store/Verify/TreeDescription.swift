@@ -13,8 +13,9 @@ package struct TreeDescription {
   ///
   /// - Throws: `VerificationError.noCheckpoint` where there is none, `TorchFileError`.
   package init(of root: String, for model: HuggingFaceDirectory) throws {
-    guard let latest = try? SourceFile.contents(of: "\(root)/latest") else {
-      throw VerificationError.noCheckpoint(path: root, why: "there is no file `latest`")
+    let latest: [UInt8]
+    do { latest = try SourceFile.contents(of: "\(root)/latest") } catch {
+      throw VerificationError.noCheckpoint(path: root, why: "its file `latest`: \(error.reason)")
     }
     let tag = String(decoding: latest, as: UTF8.self).filter { !$0.isWhitespace }
     let names = ["mp_rank_00_model_states.pt", "zero_pp_rank_0_mp_rank_00_model_states.pt"]

@@ -2,14 +2,14 @@ import Bytes
 import HuggingFace
 import Torch
 
-/// `mp_rank_MM_model_states.pt`, and at ZeRO stage 3 `zero_pp_rank_D_mp_rank_MM_model_states.pt`, of an MDS run: what the engine
-/// knows of a rank, with MDS's own entries behind (MDS `megatron/checkpointing.py`: `save_checkpoint`).
-struct ModelState: Sendable {
+/// `mp_rank_MM_model_states.pt`, and at ZeRO stage 3 `zero_pp_rank_D_mp_rank_MM_model_states.pt`, of an MDS run: `EngineState`
+/// with `MegatronEntries` behind (MDS `megatron/checkpointing.py`: `save_checkpoint`).
+struct ModelStatesFile: Sendable {
   let tp: Int
   let pp: Int
   /// 0 where all data-parallel ranks share the file.
   let dp: Int
-  let state: MegatronState
+  let state: MegatronEntries
   let settings: OptimizerSettings
 
   private var model: MegatronModel { state.model }

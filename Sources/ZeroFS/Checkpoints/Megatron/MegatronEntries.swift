@@ -2,9 +2,9 @@ import Bytes
 import Run
 import Torch
 
-/// What MDS itself adds to a checkpoint: its arguments, the learning rate schedule, the generators' states
+/// The entries of a model states file that are MDS's own: its arguments, the learning rate schedule, the generators' states
 /// (`megatron/checkpointing.py`: `save_checkpoint`).
-struct MegatronState: Sendable {
+struct MegatronEntries: Sendable {
   let model: MegatronModel
   let run: RunArguments
   let training: TrainingState
@@ -17,7 +17,7 @@ struct MegatronState: Sendable {
     if let schedule = run.schedule { return .dict(schedule.entries.map { ($0.key, $0.value.pickle) }) }
     return .dict([
       "max_lr": .float(0), "lr_warmup_steps": .int(0), "lr_warmup_tokens": .none, "num_steps": .int(0),
-      "num_tokens": .int(0), "lr_decay_style": .string(MegatronState.unknownSchedule),
+      "num_tokens": .int(0), "lr_decay_style": .string(MegatronEntries.unknownSchedule),
       "lr_decay_steps": .int(1),
       "lr_decay_tokens": .none, "min_lr": .float(0), "start_wd": .float(run.double("weight_decay") ?? 0),
       "end_wd": .float(run.double("weight_decay") ?? 0), "wd_incr_style": .string("constant"),
@@ -69,9 +69,9 @@ struct MegatronState: Sendable {
     let draws = parameters.filter { $0.tensor.shape.count > 1 }.reduce(0) {
       $0 + RandomState.initializationDraws(elementCount: $1.tensor.count, dtype: model.layout.dtype)
     }
-    // Seeds were checked when the run's arguments were.
-    guard let state = try? run.randomState(model, tp: tp, pp: pp, dp: dp, trackerDraws: draws) else {
-      return .list([])
+    let state: RandomState
+    do { state = try run.randomState(model, tp: tp, pp: pp, dp: dp, trackerDraws: draws) } catch {
+      preconditionFailure("RunArguments.init checks the seeds of all ranks: \(error)")
     }
     func tensor(_ bytes: [UInt8]) -> PickleValue { .literalTensor(bytes, .uint8, shape: [bytes.count]) }
     return .list([
