@@ -57,6 +57,11 @@ let package = Package(
         "Bytes", "Torch", "HuggingFace", "Run", "Checkpoints", "Mount", "Store", "MegatronExtension", "CZlib",
       ],
       swiftSettings: strict),
+    // Reads any bytes as each kind of input: `make fuzz`.
+    .executableTarget(
+      name: "zerofs-fuzz",
+      dependencies: ["Bytes", "Torch", "HuggingFace", "Run", "Checkpoints", "Store"], path: "Tests/Fuzz",
+      exclude: ["corpus"], swiftSettings: strict),
     // Mounts a synthetic tree in a process of its own, through the same calls as `zerofs mount`.
     .executableTarget(
       name: "MountFixture", dependencies: ["Bytes", "Mount"], path: "Tests/MountFixture",
