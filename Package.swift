@@ -62,6 +62,10 @@ let package = Package(
       name: "zerofs-fuzz",
       dependencies: ["Bytes", "Torch", "HuggingFace", "Run", "Checkpoints", "Store"], path: "Tests/Fuzz",
       exclude: ["corpus"], swiftSettings: strict),
+    // Random windows of a source's files against a copy of them: `make fuzz`.
+    .executableTarget(
+      name: "zerofs-windows", dependencies: ["Bytes", "HuggingFace", "Checkpoints"], path: "Tests/Windows",
+      swiftSettings: strict),
     // Mounts a synthetic tree in a process of its own, through the same calls as `zerofs mount`.
     .executableTarget(
       name: "MountFixture", dependencies: ["Bytes", "Mount"], path: "Tests/MountFixture",

@@ -44,6 +44,14 @@ import Testing
     #expect(throws: (any Error).self) { try words(script) }
   }
 
+  /// Loops are followed, but not so far that anyone would wait for it.
+  @Test func longLoops() throws {
+    func script(_ count: Int) -> String { "for i in $(seq \(count)); do A=$i; done\np t.py --a $A" }
+    #expect(try words(script(2000)) == "--a 2000")
+    #expect(throws: ShellError.tooLong(1)) { try words(script(ShellRecord.maxSteps)) }
+    #expect(throws: ShellError.tooLong(1)) { try words("while (( i < 3 )); do i?$((i+1)); done\np t.py --a") }
+  }
+
   /// A branch that only the run can decide leaves open what it sets, and only that.
   @Test func openBranches() throws {
     let script = "A=1; B=1\nif [[ $(hostname) == x* ]]; then B=2; fi\np t.py --a $A --b $B"

@@ -52,7 +52,8 @@ final class ShellRecord {
   private var steps = 0
   private var bytes = 0
 
-  static let maxSteps = 250_000
+  /// Commands: launch scripts run some hundred, and this many take a fraction of a second.
+  static let maxSteps = 20_000
   static let maxBytes = 64 << 20
   static let maxText = 4 << 20
 
