@@ -3,6 +3,8 @@ import resource
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from mounting import mounts_at, run
 
 LAYOUT = 4  # exit status
@@ -17,14 +19,17 @@ def test_more_shards_than_the_soft_limit_of_descriptors(tiny: Path, zerofs: Path
     assert done.returncode == 0, done.stderr
 
 
-def test_more_ranks_than_a_mount_can_hold(tiny: Path, zerofs: Path, mountpoint: Path) -> None:
+@pytest.mark.parametrize("layout", [("--tp", 2, "--dp", 1048576, "--zero-stage", 3, "--no-pipeline-parallel"),
+                                    ("--dp", 1048576, "--sp", 1048576), ("--tp", 1048576, "--pp", 1048576, "--dp", 1048576, "--sp", 1048576)])
+@pytest.mark.parametrize("verb", ["mount", "plan", "materialize"])
+def test_more_ranks_than_there_can_be(tiny: Path, zerofs: Path, mountpoint: Path, verb: str, layout: tuple) -> None:
     """Refused before the names of its files are made, which would take gigabytes."""
     limit = 2 << 30
-    done = subprocess.run([zerofs, "mount", tiny, mountpoint, "--tp", "2", "--dp", "1048576", "--zero-stage", "3",
-                           "--no-pipeline-parallel"], capture_output=True, text=True, timeout=60,
+    done = subprocess.run([zerofs, verb, tiny, *([] if verb == "plan" else [mountpoint]), *map(str, layout)],
+                          capture_output=True, text=True, timeout=60,
                           preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
     assert done.returncode == LAYOUT, done.stderr
-    assert "2097152 ranks" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert "more than 1048576 ranks" in done.stderr and len(done.stderr.splitlines()) == 1
     assert not mounts_at(mountpoint)
 
 

@@ -7,19 +7,13 @@ import Store
 
 /// A checkpoint, or a Hugging Face directory, with all that a mount of it serves.
 struct PlannedMount {
-  /// The daemon keeps about two kilobytes for each rank's files, before anybody looks at them.
-  private static let maxRanks = 1 << 20
-
   let served: any ServedTree
   let planner: CheckpointPlanner
 
-  /// - Throws: what `CheckpointPlanner.served()` throws; `MountError` for more ranks than a mount has room for.
+  /// - Throws: what `CheckpointPlanner.served()` throws.
   init(_ planner: CheckpointPlanner) throws {
     self.planner = planner
     served = try planner.served()
-    guard served.ranks <= PlannedMount.maxRanks else {
-      throw MountError.tooManyRanks(count: served.ranks, allowed: PlannedMount.maxRanks)
-    }
   }
 
   /// What the mount says of where it is from.

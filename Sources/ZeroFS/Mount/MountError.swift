@@ -42,8 +42,6 @@ package enum MountError: Failure, Equatable {
   /// It is unmounted, but the process that served it has not ended.
   case daemonRemains(path: String, process: Int32)
 
-  /// More ranks than a mount keeps names of files for.
-  case tooManyRanks(count: Int, allowed: Int)
   /// More files and directories than a mount can number.
   case tooManyFiles(count: Int, allowed: Int)
 
@@ -56,7 +54,7 @@ package enum MountError: Failure, Equatable {
     case .sessionFailed, .notServing, .noRuntimeDirectory, .daemonNotStarted, .logUnwritable, .unmountFailed:
       .inputOutput
     case .busy, .daemonRemains: .busy
-    case .tooManyRanks, .tooManyFiles: .layout
+    case .tooManyFiles: .layout
     }
   }
 
@@ -111,9 +109,6 @@ package enum MountError: Failure, Equatable {
     case .daemonRemains(let path, let process):
       "\(path): unmounted, but its daemon (process \(process)) still has the source files open. It may wait for a read of "
         + "a slow source; end it with kill -9 if that never comes."
-    case .tooManyRanks(let count, let allowed):
-      "the layout has \(count) ranks, and a mount has files for at most \(allowed): their names alone would take gigabytes. "
-        + "Write the shares of some ranks with zerofs materialize."
     case .tooManyFiles(let count, let allowed):
       "the layout has \(count) files and directories, and a mount numbers at most \(allowed). Mount fewer ranks, or write "
         + "the tree with zerofs materialize."

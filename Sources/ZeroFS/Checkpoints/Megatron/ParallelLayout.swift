@@ -16,8 +16,8 @@ package struct ParallelLayout: Sendable, Hashable {
   package let dtype: DType
   package let engine: Engine
 
-  /// No machine comes near it, and products of sizes don't overflow.
-  static let largest = 1 << 20
+  /// Ranks: no machine comes near it, and the names of so many files still fit into memory.
+  static let maxRanks = 1 << 20
 
   /// - Throws: `LayoutError` where DeepSpeed or Megatron refuse the combination whatever the model is.
   package init(
@@ -27,8 +27,13 @@ package struct ParallelLayout: Sendable, Hashable {
     throws(LayoutError)
   {
     for (name, size) in [("--tp", tp), ("--pp", pp), ("--dp", dp), ("--sp", sp)]
-    where size < 1 || size > ParallelLayout.largest {
+    where size < 1 || size > ParallelLayout.maxRanks {
       throw .size(name: name, value: size)
+    }
+    var ranks = 1
+    for size in [tp, pp, dp, sp] {
+      ranks *= size
+      guard ranks <= ParallelLayout.maxRanks else { throw .tooManyRanks(allowed: ParallelLayout.maxRanks) }
     }
     guard (0...3).contains(zeroStage) else { throw .zeroStage(zeroStage) }
     if engine == .pipeline && zeroStage > 1 { throw .pipelineZeroStage(zeroStage) }
@@ -88,13 +93,14 @@ package enum LayoutError: Failure, Equatable {
   case tiedHeadBias, headBiasAtStage3
   /// More ranks than a directory is composed for only because its name was looked up.
   case ranks(Int, allowed: Int)
+  case tooManyRanks(allowed: Int)
 
   package var exitStatus: ExitStatus {
     switch self {
     case .size, .zeroStage, .pipelineZeroStage, .pipelineStagesWithoutPipeline,
       .contradiction, .tensorParallel, .pipelineParallel, .vocabularyDivisor,
       .iteration, .alreadyUntied, .sequenceParallel, .deepSpeedVersion, .otherFlavor, .wholeModel,
-      .notInFlavor, .notTied, .tiedHeadBias, .headBiasAtStage3, .ranks:
+      .notInFlavor, .notTied, .tiedHeadBias, .headBiasAtStage3, .ranks, .tooManyRanks:
       .layout
     }
   }
@@ -104,7 +110,7 @@ package enum LayoutError: Failure, Equatable {
     case .size(let name, let value) where value < 1:
       "\(name) \(value): a number from 1 on."
     case .size(let name, let value):
-      "\(name) \(value): at most \(ParallelLayout.largest)."
+      "\(name) \(value): at most \(ParallelLayout.maxRanks)."
     case .zeroStage(let stage):
       "--zero-stage \(stage): the stages are 0, 1, 2 and 3."
     case .pipelineZeroStage(let stage):
@@ -147,6 +153,8 @@ package enum LayoutError: Failure, Equatable {
       "tied: the model's embeddings are not tied. Leave the word out."
     case .ranks(let count, let allowed):
       "\(count) ranks: a directory is looked up for at most \(allowed). Mount this layout by itself."
+    case .tooManyRanks(let allowed):
+      "--tp, --pp, --dp and --sp make more than \(allowed) ranks. Give sizes whose product is at most that."
     }
   }
 }
