@@ -1,5 +1,6 @@
 """Sources that are slow, or stall: how much of them is read, and that nobody else waits for them (shared/tools/slow.c)."""
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -187,3 +188,22 @@ def is_reading(process: int, path: Path) -> bool:
     with contextlib.suppress(OSError):
         return any(os.readlink(descriptor) == str(path) for descriptor in Path(f"/proc/{process}/fd").iterdir())
     return False
+
+
+def test_a_source_whose_server_dies(halves: tuple[Path, Slow], mount) -> None:
+    """Its files give EIO, and the log says which; other files go on, and unmounting does."""
+    hf, slow = halves
+    with mount(hf, "--follow-links") as m:
+        step = m.path / "global_step0"
+        embedding, other = step / "layer_01-model_00-model_states.pt", step / "layer_03-model_00-model_states.pt"
+        right = {path: path.read_bytes() for path in (embedding, other)}
+        slow.forget()
+        slow.process.kill()
+        slow.process.wait()
+        for _ in range(3):
+            with pytest.raises(OSError) as failed:
+                embedding.read_bytes()
+            assert failed.value.errno == errno.EIO
+            assert other.read_bytes() == right[other]
+        log = (m.path / ".zerofs/log").read_text()
+        assert os.readlink(hf / next(name for name in os.listdir(hf) if (hf / name).is_symlink())).split("/")[-1] in log

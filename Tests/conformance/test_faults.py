@@ -55,7 +55,18 @@ def replace(shard: Path) -> None:
     copy.rename(shard)
 
 
-@pytest.mark.parametrize("happens", [change, truncate, replace])
+def remove(shard: Path) -> None:
+    shard.unlink()
+
+
+def rewrite(shard: Path) -> None:
+    """In place, and the time is set back."""
+    before = shard.stat()
+    change(shard)
+    os.utime(shard, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("happens", [change, truncate, replace, remove, rewrite])
 def test_source_that_is_no_longer_what_it_was(tiny: Path, zerofs: Path, mountpoint: Path, tmp_path: Path,
                                               happens: Callable[[Path], None]) -> None:
     shards = json.loads((tiny / "model.safetensors.index.json").read_text())["weight_map"]

@@ -27,7 +27,10 @@ func output(_ text: String) throws(OutputError) {
   try output(text, to: STDOUT_FILENO, named: "standard output")
 }
 
-/// The same in a file, which is replaced.
+/// A line of names, as files and manifests have them: it stays one, whatever they hold.
+func output(line: String) throws(OutputError) { try output(line.printable) }
+
+/// A text in a file, which is replaced.
 func output(_ text: String, to path: String) throws(OutputError) {
   let file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
   guard file >= 0 else { throw OutputError(name: path, errno: errno) }

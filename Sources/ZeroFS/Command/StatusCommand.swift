@@ -39,10 +39,12 @@ struct StatusCommand: ParsableCommand {
           [["mount", "source", "layout", "served", "since", "daemon"]]
             + lines.map { line in
               [
-                line.path, line.source, line.layout ?? "-", line.served?.bytesText ?? "-",
+                line.path.printable, line.source.printable, line.layout?.printable ?? "-",
+                line.served?.bytesText ?? "-",
                 line.since.map(time) ?? "-",
                 line.isServed
-                  ? line.process.map { "process \($0)" } ?? "serves" : "died: zerofs umount \(line.path)",
+                  ? line.process.map { "process \($0)" } ?? "serves"
+                  : "died: zerofs umount \(line.path.printable)",
               ]
             }))
     }

@@ -64,7 +64,8 @@ struct VerifyCommand: ParsableCommand {
       try verifier.verify(against: model, jobs: workers, progress)
     }
     try report(findings)
-    try output("\(target): \(verifier.files) files of the model agree with \(against ?? "their checksums")")
+    try output(
+      line: "\(target): \(verifier.files) files of the model agree with \(against ?? "their checksums")")
   }
 
   private func verifyTree() throws {
@@ -89,7 +90,8 @@ struct VerifyCommand: ParsableCommand {
     }
     try report(findings)
     try output(
-      "\(target): \(checkpoint.sources.count) files agree with their checksums, and \(verifier.comparisons) tensors with their copies"
+      line:
+        "\(target): \(checkpoint.sources.count) files agree with their checksums, and \(verifier.comparisons) tensors with their copies"
     )
   }
 
@@ -108,7 +110,7 @@ struct VerifyCommand: ParsableCommand {
     if let all = manifest.treeFiles ?? tree?.entries.count, result.files < all {
       throw VerificationError.partial(path: target, files: result.files, of: all)
     }
-    try output("\(target): \(result.files) files agree with the manifest")
+    try output(line: "\(target): \(result.files) files agree with the manifest")
   }
 
   /// - Parameters:
@@ -126,10 +128,10 @@ struct VerifyCommand: ParsableCommand {
     let agreeing =
       origin == nil ? "\(result.agreeingTensors) tensors in \(result.files) files" : "\(result.files) files"
     if origin == nil && !result.findings.isEmpty {
-      try output("\(target): \(result.agreeingTensors) tensors agree with \(path)")
+      try output(line: "\(target): \(result.agreeingTensors) tensors agree with \(path)")
     }
     try report(result.findings + strangers)
-    try output("\(target): \(agreeing) agree with \(path)")
+    try output(line: "\(target): \(agreeing) agree with \(path)")
   }
 
   /// The tree that a manifest is of, if its model is where it was, and what it was.
@@ -157,7 +159,7 @@ struct VerifyCommand: ParsableCommand {
 
   /// - Throws: `VerificationError.differs` where there are any.
   private func report(_ findings: [Finding]) throws {
-    for finding in findings { try output("\(finding)") }
+    for finding in findings { try output(line: "\(finding)") }
     if !findings.isEmpty { throw VerificationError.differs(path: target, findings: findings.count) }
   }
 }
