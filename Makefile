@@ -10,7 +10,7 @@ PYTHON := .venv/bin/python
 CONFORMANCE := Tests/conformance
 REQUIREMENTS := $(CONFORMANCE)/requirements.txt $(CONFORMANCE)/requirements-nodeps.txt
 BUILD_PACKAGES := fuse3 libfuse3-dev libzstd-dev libisal-dev zlib1g-dev pkg-config
-PYTHON_PACKAGES := g++ python3-dev python3-venv mpich zstd
+PYTHON_PACKAGES := g++ python3-dev python3-venv mpich strace zstd
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 say = @printf '\n\033[1m==> %s\033[0m\n' $(1)
@@ -25,7 +25,8 @@ define install
 	else echo "already there:" $(1); fi
 endef
 
-.PHONY: help build install static dist wheel portability demo tables test check megatron tsan asan bench clean build-packages python-packages
+.PHONY: help build install static dist wheel portability demo tables test check megatron tsan asan fuzz windows soak bench clean \
+  build-packages python-packages
 
 help: ## what the verbs do
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -80,6 +81,8 @@ tables: build ## write the tables of models in README.md and docs/models.md
 test: build .venv/.stamp check ## everything that CI runs
 	$(call say,"Swift tests")
 	swift test
+	$(call say,"The fuzzers' corpus")
+	for corpus in Tests/Fuzz/corpus/*; do swift run --skip-build zerofs-fuzz $$(basename $$corpus) $$corpus/* || exit 1; done
 	$(call say,"Conformance: the mount against real torch and DeepSpeed")
 	ZEROFS=$(ZEROFS) SHARED=$(SHARED) $(PYTHON) -m pytest $(CONFORMANCE)
 
@@ -102,12 +105,25 @@ asan: build-packages ## likewise under AddressSanitizer
 	$(call say,"AddressSanitizer")
 	Tests/sanitizers/run.sh address $(SUITES)
 
+fuzz: build-packages ## mutated inputs of every kind, 5 s each; RUNS=1000000 for so many executions each
+	$(call say,"Fuzzing")
+	Tests/Fuzz/run.sh $(RUNS)
+
+windows: build .venv/.stamp ## WINDOWS=10000000: random windows against what Megatron-DeepSpeed saved, in process and through the mount
+	$(call say,"Random windows")
+	swift build -c release --static-swift-stdlib --product zerofs-windows
+	SHARED=$(SHARED) $(PYTHON) $(CONFORMANCE)/windows.py $(ZEROFS) .build/release/zerofs-windows --count $(or $(WINDOWS),10000000)
+
+soak: build .venv/.stamp ## MINUTES=10: 64 readers who compare every byte, 5,000 open files, 2,000 layouts, memory
+	$(call say,"Load")
+	SHARED=$(SHARED) $(PYTHON) $(CONFORMANCE)/soak.py $(ZEROFS) --minutes $(or $(MINUTES),10)
+
 bench: build .venv/.stamp ## throughput, scale and growth against references: Benchmarks/RESULTS.md
 	$(call say,"Measuring (a quiet machine gives better figures)")
 	$(PYTHON) Benchmarks/bench.py $(ZEROFS) --disk $(BENCH_CACHE) --smollm2 $(CACHE)/smollm2 --oracle $(SHARED)/oracle --tools $(SHARED)/tools
 
 clean: ## remove what the other verbs made
-	rm -rf .build .build-tsan .build-asan $(DIST) .venv $(CACHE) $(BENCH_CACHE)
+	rm -rf .build .build-tsan .build-asan .build-fuzz $(DIST) .venv $(CACHE) $(BENCH_CACHE)
 
 build-packages:
 	$(call say,"Debian packages for the build")

@@ -61,7 +61,7 @@ let package = Package(
     .executableTarget(
       name: "zerofs-fuzz",
       dependencies: ["Bytes", "Torch", "HuggingFace", "Run", "Checkpoints", "Store"], path: "Tests/Fuzz",
-      exclude: ["corpus"], swiftSettings: strict),
+      exclude: ["corpus", "run.sh"], swiftSettings: strict),
     // Random windows of a source's files against a copy of them: `make fuzz`.
     .executableTarget(
       name: "zerofs-windows", dependencies: ["Bytes", "HuggingFace", "Checkpoints"], path: "Tests/Windows",

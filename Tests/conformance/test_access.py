@@ -1,7 +1,10 @@
 """Who gets in, and what a hostile model directory gets out: of a mount, of messages, of the log."""
 import json
 import os
+import resource
+import struct
 import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -115,3 +118,79 @@ def test_lines_cannot_be_forged(tiny: Path, zerofs: Path, mount, tmp_path: Path)
         in_one_line(run(zerofs, "plan", named))
     in_one_line(run(zerofs, "plan", named, "--train-args", f"--seq-length {FORGED}"))
     in_one_line(run(zerofs, "plan", named, "--deepspeed-config", json.dumps({"zero_optimization": {"stage": FORGED}})))
+
+
+# Files that claim, or do, more than they may
+
+def within(gigabytes: int):
+    limit = gigabytes << 30
+    return lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def test_descriptions_of_gigabytes(tiny: Path, zerofs: Path) -> None:
+    for name in ("config.json", "model.safetensors.index.json"):
+        content = (tiny / name).read_bytes()
+        os.truncate(tiny / name, 5 << 30)
+        done = subprocess.run([zerofs, "plan", tiny], capture_output=True, text=True, timeout=60, preexec_fn=within(8))
+        assert done.returncode == 5 and "has 5.4 GB, and at most" in done.stderr, done.stderr
+        (tiny / name).write_bytes(content)
+
+
+def seekable(frames: list[bytes], sizes: list[int]) -> bytes:
+    """A seekable zstd file whose table claims `sizes`."""
+    entries = b"".join(struct.pack("<II", len(frame), size) for frame, size in zip(frames, sizes))
+    table = entries + struct.pack("<IBI", len(frames), 0, 0x8F92EAB1)
+    return b"".join(frames) + struct.pack("<II", 0x184D2A5E, len(table)) + table
+
+
+def zstd(content: bytes) -> bytes:
+    return subprocess.run(["zstd", "-qc", "--check", "-3"], input=content, capture_output=True, check=True).stdout
+
+
+@pytest.mark.parametrize("claims", [5000, 1 << 20, 8 << 20, 1 << 30, (1 << 32) - 1])
+def test_archives_expand_to_what_they_declare(zerofs: Path, tmp_path: Path, claims: int) -> None:
+    """A frame of 30 kB that holds a gigabyte, whatever the table says: refused in little memory."""
+    bomb = zstd(bytes(1 << 30))
+    assert len(bomb) < 100_000
+    archive = tmp_path / "bomb.zarc"
+    archive.write_bytes(seekable([bomb], [claims]))
+    for verb in ("plan", "verify"):
+        done = subprocess.run([zerofs, verb, archive], capture_output=True, text=True, timeout=60, preexec_fn=within(1))
+        assert done.returncode in (5, 8) and "bomb.zarc" in done.stderr.splitlines()[-1], done.stderr
+
+
+def test_a_million_frames(zerofs: Path, tmp_path: Path) -> None:
+    """Their table is read in linear time, and no memory is made for what they claim."""
+    frame = zstd(b"x")
+    archive = tmp_path / "many.zarc"
+    archive.write_bytes(seekable([frame] * 1_000_000, [1] * 1_000_000))
+    done = subprocess.run([zerofs, "plan", archive], capture_output=True, text=True, timeout=120, preexec_fn=within(2))
+    assert done.returncode == 5, done.stderr
+
+
+@pytest.mark.parametrize("name, value", [("--deepspeed-config", "{}"), ("deepspeed-config", "{}"), ("train-args", "{}")])
+def test_records_name_no_files(tiny: Path, zerofs: Path, tmp_path: Path, name: str, value: str) -> None:
+    """What a manifest records is text: the name of a file there is not opened."""
+    secret = tmp_path / "secret.json"
+    secret.write_text('{"hunter2": 1, "train_batch_size": 77}')
+    out = tmp_path / "out"
+    assert run(zerofs, "materialize", tiny, out).returncode == 0
+    manifest = json.loads((out / "zerofs-manifest.json").read_text())
+    manifest["origin"]["options"] = [name, str(secret)] if name.startswith("-") else manifest["origin"]["options"] | {name: str(secret)}
+    (out / "zerofs-manifest.json").write_text(json.dumps(manifest))
+    done = run(zerofs, "verify", out, "--against", tiny)
+    assert done.returncode not in (0, 1) and "hunter2" not in done.stdout + done.stderr, done.stderr
+
+
+def test_pickles_run_nothing(tiny: Path, zerofs: Path, tmp_path: Path) -> None:
+    """A global that checkpoints don't hold is a finding, by its name."""
+    out, done = tmp_path / "out", tmp_path / "executed"
+    assert run(zerofs, "materialize", tiny, out).returncode == 0
+    layer = out / "global_step0/layer_03-model_00-model_states.pt"
+    for pickle in (b"\x80\x02cposix\nsystem\nX" + struct.pack("<I", len(f"touch {done}")) + f"touch {done}".encode() + b"\x85R.",
+                   b"\x80\x02cbuiltins\neval\nX\x01\0\0\x001\x85R.", b"\x80\x02ctorch.nn\nLinear\n)\x81}b."):
+        with zipfile.ZipFile(layer, "w") as archive:
+            archive.writestr("x/data.pkl", pickle)
+        said = run(zerofs, "verify", out, "--against", tiny)
+        assert said.returncode == 13 and not done.exists(), said.stderr
+        assert any(name in said.stdout for name in ("posix.system", "builtins.eval", "torch.nn.Linear")), said.stdout

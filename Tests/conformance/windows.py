@@ -24,10 +24,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from environment import TOP
+from conftest import IS_BARE, SHARED
 from mounting import mounted
 
-SHARED = Path(os.environ.get("SHARED", TOP.parent / "shared")).resolve()
 GOLDEN, ORACLE = SHARED / "golden", SHARED / "oracle"
 PAGE = 4096
 
@@ -71,8 +70,8 @@ def saved_cases() -> Iterator[Case]:
     import layouts
     for name, case in json.loads((GOLDEN / "cases.json").read_text()).items():
         yield Case(name, GOLDEN / "hf" / case["hf"], layouts.options(case), GOLDEN / "trees" / name)
-    if not (GOLDEN / "trained").is_dir():
-        return  # a bare clone
+    if IS_BARE:
+        return
     import test_extension
     import test_families
     for tree in test_families.TREES:
