@@ -147,11 +147,17 @@ def zstd(content: bytes) -> bytes:
     return subprocess.run(["zstd", "-qc", "--check", "-3"], input=content, capture_output=True, check=True).stdout
 
 
+@pytest.fixture(scope="module")
+def bomb() -> bytes:
+    """A frame of a gigabyte."""
+    frame = subprocess.run("head -c 1G /dev/zero | zstd -qc --check -1", shell=True, capture_output=True, check=True).stdout
+    assert len(frame) < 200_000
+    return frame
+
+
 @pytest.mark.parametrize("claims", [5000, 1 << 20, 8 << 20, 1 << 30, (1 << 32) - 1])
-def test_archives_expand_to_what_they_declare(zerofs: Path, tmp_path: Path, claims: int) -> None:
-    """A frame of 30 kB that holds a gigabyte, whatever the table says: refused in little memory."""
-    bomb = zstd(bytes(1 << 30))
-    assert len(bomb) < 100_000
+def test_archives_expand_to_what_they_declare(bomb: bytes, zerofs: Path, tmp_path: Path, claims: int) -> None:
+    """Whatever the table says: refused in less memory than the frame holds."""
     archive = tmp_path / "bomb.zarc"
     archive.write_bytes(seekable([bomb], [claims]))
     for verb in ("plan", "verify"):
@@ -183,14 +189,15 @@ def test_records_name_no_files(tiny: Path, zerofs: Path, tmp_path: Path, name: s
 
 
 def test_pickles_run_nothing(tiny: Path, zerofs: Path, tmp_path: Path) -> None:
-    """A global that checkpoints don't hold is a finding, by its name."""
-    out, done = tmp_path / "out", tmp_path / "executed"
+    """Whatever global they call: that tensors are missing is a finding."""
+    out, executed = tmp_path / "out", tmp_path / "executed"
     assert run(zerofs, "materialize", tiny, out).returncode == 0
+    (out / "zerofs-manifest.json").unlink()  # with it, sizes are compared first
     layer = out / "global_step0/layer_03-model_00-model_states.pt"
-    for pickle in (b"\x80\x02cposix\nsystem\nX" + struct.pack("<I", len(f"touch {done}")) + f"touch {done}".encode() + b"\x85R.",
+    command = f"touch {executed}".encode()
+    for pickle in (b"\x80\x02cposix\nsystem\nX" + struct.pack("<I", len(command)) + command + b"\x85R.",
                    b"\x80\x02cbuiltins\neval\nX\x01\0\0\x001\x85R.", b"\x80\x02ctorch.nn\nLinear\n)\x81}b."):
         with zipfile.ZipFile(layer, "w") as archive:
             archive.writestr("x/data.pkl", pickle)
         said = run(zerofs, "verify", out, "--against", tiny)
-        assert said.returncode == 13 and not done.exists(), said.stderr
-        assert any(name in said.stdout for name in ("posix.system", "builtins.eval", "torch.nn.Linear")), said.stdout
+        assert said.returncode == 13 and layer.name in said.stdout and not executed.exists(), said.stderr

@@ -130,7 +130,8 @@ package enum MegatronArgumentError: Failure, Equatable {
       "Megatron-DeepSpeed arguments: \(flag) has no value, but needs \(expected)"
     case .unresolved(let open):
       "--train-args: known only where the run is: "
-        + open.map { "\($0.flag) has \($0.written) (line \($0.line))" }.joined(separator: ", ")
+        + open.prefix(8).map { "\($0.flag) has \($0.written.prefix(80)) (line \($0.line))" }
+        .joined(separator: ", ") + (open.count > 8 ? " and \(open.count - 8) more" : "")
         + ". Set variables for zerofs as the run has them (NAME=value zerofs …), or give the command line as the run prints it, or "
         + "its log."
     case .removed(let flag, let instead):
