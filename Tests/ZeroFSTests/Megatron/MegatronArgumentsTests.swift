@@ -27,6 +27,12 @@ struct MegatronArgumentsTests {
     return try MegatronArguments(commandLine: commandLine).completed(for: run)
   }
 
+  @Test func theFirstOfManyOpenWordsAreNamed() {
+    let open = (1...20).map { MegatronArgumentError.Open(flag: "--x", written: "$A", line: $0) }
+    let message = MegatronArgumentError.unresolved(open).description
+    #expect(message.contains("--x has $A (line 8) and 12 more. Set") && !message.contains("line 9"))
+  }
+
   @Test func defaults() {
     let args = MegatronArguments()
     #expect(args.names.count == 350)

@@ -49,7 +49,10 @@ import Testing
     func script(_ count: Int) -> String { "for i in $(seq \(count)); do A=$i; done\np t.py --a $A" }
     #expect(try words(script(2000)) == "--a 2000")
     #expect(throws: ShellError.tooLong(1)) { try words(script(ShellRecord.maxSteps)) }
-    #expect(throws: ShellError.tooLong(1)) { try words("while (( i < 3 )); do i?$((i+1)); done\np t.py --a") }
+    #expect(throws: ShellError.tooLong(1)) { try words("p t.py --a $(seq \(Int.min) \(Int.max))") }
+    #expect(throws: ShellError.tooLong(1)) {
+      try words("i=0; while (( i < 3 )); do i?$((i+1)); done\np t.py --a")
+    }
   }
 
   /// A branch that only the run can decide leaves open what it sets, and only that.

@@ -53,7 +53,8 @@ extension Shell {
         known.count > 1 ? known[0] : 1, known.count > 2 ? known[1] : 1, known[known.count - 1]
       )
       guard step != 0 else { return nil }
-      if (last - first) / step > ShellRecord.maxSteps { throw .tooLong(line) }
+      let (span, overflow) = last.subtractingReportingOverflow(first)
+      guard !overflow, span.magnitude / step.magnitude <= ShellRecord.maxSteps else { throw .tooLong(line) }
       return stride(from: first, through: last, by: step).map { "\($0)\n" }.joined()
     default:
       guard words.count == 3, let first = Int(words[0]), let second = Int(words[2]) else { return nil }
