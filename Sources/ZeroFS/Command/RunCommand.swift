@@ -49,14 +49,14 @@ struct RunCommand: ParsableCommand {
         try plan.mount(at: mountpoint, MountOptions(source: absolutePath(source.path)))
       }
       defer { mount.leave() }
-      try checkReadable(mount.path)
+      try checkReadable("\(mount.path)/\(plan.served is HuggingFaceExport ? "config.json" : "latest")")
       throw ExitCode(try start(command, at: mount.path))
     }
   }
 
   /// DeepSpeed only warns where it finds no `latest`, and goes on from random weights.
   private func checkReadable(_ path: String) throws(MountReadError) {
-    let file = open("\(path)/latest", O_RDONLY | O_CLOEXEC)
+    let file = open(path, O_RDONLY | O_CLOEXEC)
     var byte: UInt8 = 0
     guard file >= 0, read(file, &byte, 1) == 1 else { throw MountReadError(path: path, errno: errno) }
     close(file)
@@ -82,6 +82,6 @@ struct MountReadError: Failure {
     gethostname(&name, name.count - 1)
     let host = String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     return
-      "\(host): \(path)/latest can't be read: \(errnoMessage(errno)). The command was not started; .zerofs/log says more."
+      "\(host): \(path) can't be read: \(errnoMessage(errno)). The command was not started; .zerofs/log says more."
   }
 }
