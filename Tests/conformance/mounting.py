@@ -32,7 +32,7 @@ def run(binary: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def mounts_at(mountpoint: Path) -> list[str]:
-    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    lines = Path("/proc/self/mountinfo").read_text().split("\n")[:-1]
     return [line for line in lines if line.split()[4] == str(mountpoint.resolve())]
 
 

@@ -18,6 +18,11 @@ package struct ParameterOrder: Sendable {
   /// Whether tensors of the source may be without a place in the module: where transformers itself said what the module is.
   let allowsOthers: Bool
 
+  /// What to do with a model that MDS or zerofs doesn't know, for messages.
+  package static let wayOut =
+    "--flavor hf with --parameter-order serves it, if transformers computes with the tensors as they are in the files: the program "
+    + "of `zerofs parameter-order` says so."
+
   /// Persistent buffers.
   var buffers: [String] {
     let parameters = Set(parameters)
