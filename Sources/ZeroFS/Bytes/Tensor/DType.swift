@@ -68,4 +68,10 @@ package enum DType: String, Sendable, Hashable, CaseIterable {
     default: self == other
     }
   }
+  /// The type in which tensors of `dtypes` can be joined: theirs where it is one, else fp32, to which fp64 is
+  /// cast first (`Cast`) and which holds all narrower ones.
+  package static func common(to dtypes: [DType]) -> DType {
+    guard let first = dtypes.first, dtypes.allSatisfy({ $0 == first }) else { return .float32 }
+    return first == .float64 ? .float32 : first
+  }
 }

@@ -23,7 +23,7 @@ package enum ModelError: Failure, Equatable {
     switch self {
     case .unknownModelType(let type, let path):
       "\(path): model_type \"\(type)\": zerofs doesn't know this family, whether or not MDS computes it. `zerofs models` lists "
-        + "those that it knows. --flavor hf with --parameter-order serves any model of transformers."
+        + "those that it knows. \(ParameterOrder.wayOut)"
     case .unsupported(let feature, let why, let path):
       "\(path): \(feature): \(why)"
     case .noParameterOrder(let type, let path):

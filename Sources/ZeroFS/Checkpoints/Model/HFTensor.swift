@@ -57,12 +57,12 @@ struct HFTensor: Sendable {
     let views = parts.sorted { $0.tensor.rows.lowerBound < $1.tensor.rows.lowerBound }.map {
       $0.tensor.unfolded($0.view)
     }
-    let widest = views.map(\.dtype).max { $0.size < $1.size } ?? .float32
+    let common = DType.common(to: views.map(\.dtype))
     let unused = parts.map(\.tensor.rows.lowerBound).min() ?? 0
     let front =
       unused == 0
-      ? [] : [TensorExpression.zeros([unused] + parts[0].tensor.shape.dropFirst(), widest)]
-    let whole = TensorExpression.concatenating(front + views.map { $0.cast(to: widest) })
+      ? [] : [TensorExpression.zeros([unused] + parts[0].tensor.shape.dropFirst(), common)]
+    let whole = TensorExpression.concatenating(front + views.map { $0.cast(to: common) })
     return parts[0].tensor.isTransposed ? whole.transposed() : whole
   }
 }

@@ -71,8 +71,9 @@ package struct MegatronModel: Sendable {
     guard geometry.vocabulary.filling == .mean else { return means }
     for module in geometry.allModules {
       for entry in geometry.table.entries(of: module) {
-        guard case .vocabulary = entry.sharding else { continue }
-        means[module] = ColumnMean(source.content(0, of: entry, in: module, .parameter))
+        guard case .vocabulary = entry.sharding, !entry.sharding.isVocabularyVector else { continue }
+        let content = source.content(0, of: entry, in: module, .parameter)
+        means[module] = ColumnMean(content.cast(to: DType.common(to: [content.dtype])))
       }
     }
     return means
@@ -139,12 +140,14 @@ package struct MegatronModel: Sendable {
     let sharding = entry.sharding
     let contents = sharding.contents.indices.map { source.content($0, of: entry, in: module, value) }
     let shape = sharding.shape(parallelism)
-    // Parts of several dtypes, one of them folded in fp32, say, meet in the widest.
-    let dtype = contents.map(\.dtype).max { $0.size < $1.size } ?? .float32
+    // One of several parts may be folded, in fp32.
+    let dtype = DType.common(to: contents.map(\.dtype))
     var pieces = sharding.blocks(parallelism, tp: tp).map {
       ($0.part, contents[$0.content].cast(to: dtype).block($0.whole))
     }
-    if case .vocabulary = sharding, let mean = means[module], value == .parameter || value == .master {
+    if case .vocabulary = sharding, !sharding.isVocabularyVector, let mean = means[module],
+      value == .parameter || value == .master
+    {
       let padding = pieces[0].0.rows.count..<shape[0]
       if !padding.isEmpty {
         pieces.append(
@@ -184,8 +187,7 @@ extension ParameterTable {
     let isTied = try directory.isTied(family, configured: c.tieWordEmbeddings)
     try self.init(
       family.withEmbedding(isTied: isTied, holds: directory.locates), c, isTied: isTied, untie: untie,
-      path: file.path,
-      flavor: flavor, sequenceLength: sequenceLength,
+      path: file.path, flavor: flavor, sequenceLength: sequenceLength,
       holds: directory.locates)
   }
 

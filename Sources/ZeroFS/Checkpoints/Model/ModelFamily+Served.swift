@@ -23,7 +23,7 @@ extension ModelFamily {
     }
     throw .unsupported(
       feature: "\(file.modelType)'s \(missing.feature)",
-      why: missing.why + " --flavor hf with --parameter-order trains the model as it is.", path: file.path)
+      why: missing.why + " \(ParameterOrder.wayOut)", path: file.path)
   }
 }
 

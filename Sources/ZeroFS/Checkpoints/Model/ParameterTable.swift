@@ -34,7 +34,8 @@ package struct ParameterTable: Sendable {
   /// - Throws: `ModelFamily.Refusal`.
   init(
     _ family: ModelFamily, _ configuration: ModelConfiguration, isTied: Bool,
-    untie: Bool = false, splitsAttentionInThirds: Bool = false, sequenceLength: Int? = nil, holds: (_ tensor: String) -> Bool
+    untie: Bool = false, splitsAttentionInThirds: Bool = false, sequenceLength: Int? = nil,
+    holds: (_ tensor: String) -> Bool
   ) throws(ModelFamily.Refusal) {
     (self.family, self.configuration, self.isTied) = (family, configuration, isTied)
     self.splitsAttentionInThirds = splitsAttentionInThirds

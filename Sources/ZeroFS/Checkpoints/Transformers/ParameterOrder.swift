@@ -24,6 +24,11 @@ package struct ParameterOrder: Sendable {
   /// What of the files is served otherwise than config.json or the files alone say.
   let warnings: [String]
 
+  /// What to do with a model that MDS or zerofs doesn't know, for messages.
+  package static let wayOut =
+    "--flavor hf with --parameter-order serves it, if transformers computes with the tensors as they are in the files: the program "
+    + "of `zerofs parameter-order` says so."
+
   /// Persistent buffers.
   var buffers: [String] {
     let parameters = Set(parameters)
