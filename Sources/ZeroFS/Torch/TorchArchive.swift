@@ -89,7 +89,7 @@ package struct TorchArchive: Sendable {
     header.append(contentsOf: zip64)
     header.append(contentsOf: "FB".utf8)
     header.append(UInt16(padding))
-    header.append(contentsOf: repeatElement(UInt8(ascii: "Z"), count: padding))
+    header.append(contentsOf: [UInt8](repeating: UInt8(ascii: "Z"), count: padding))
     return header.bytes
   }
 
