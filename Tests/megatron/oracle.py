@@ -22,15 +22,16 @@ loaded = None      # the tree, of the case at hand
 
 
 def extend(spec):
-    """In a rank's own process."""
+    """In a rank's own process. A folder that this run saves into gets a .zerofs of its own, at any moment."""
+    if not os.path.ismount(loaded):
+        import zerofs_megatron
+        # Trees that the oracle saves aren't guarded, as the goldens aren't.
+        return zerofs_megatron.extend({**spec, "guard": False})
     mounted = Path(loaded) / ".zerofs"
-    if mounted.is_dir():
-        sys.path.insert(0, str(mounted))
+    sys.path.insert(0, str(mounted))
     import zerofs_megatron
-    # Trees that the oracle saves aren't guarded, as the goldens aren't.
-    zerofs_megatron.extend(mounted / "extension.json" if mounted.is_dir() else {**spec, "guard": False})
-    if mounted.is_dir():
-        assert Path(zerofs_megatron.__file__).is_relative_to(mounted)
+    assert Path(zerofs_megatron.__file__).is_relative_to(mounted)
+    zerofs_megatron.extend(mounted / "extension.json")
 
 
 prototype = types.ModuleType("extension")
