@@ -176,13 +176,6 @@ package struct ModelFamily: Sendable {
     return architecture
   }
 
-  /// The family with the modules that a model has.
-  ///
-  /// - Throws: `SourceError` for a configuration that can't be read.
-  func withModules(of file: ConfigurationFile) throws(SourceError) -> ModelFamily {
-    variant == nil ? self : try configured(by: file).0
-  }
-
   /// The configuration of a model of this family, and the family with the modules that the model has.
   ///
   /// - Throws: `SourceError` for a configuration that can't be read.

@@ -42,11 +42,15 @@ package struct MemoryEstimate: Sendable {
   {
     var modules: [Substring: Int] = [:]
     let isTied = try ParameterOrder.isTied(directory)
+    let holdsEmbedding =
+      ModelFamily(modelType: directory.configurationFile.modelType).map {
+        directory.locates($0.wordEmbeddings)
+      } ?? true
     for name in directory.foreignTensors(besides: []) {
       guard let count = (try? directory.tensor(name))?.count else { continue }
       let isHead = ParameterOrder.isOutputLayer(name)
-      // A tied head is the embedding's parameter once more, and counted once.
-      if isHead && (loading == .autoModel || isTied) { continue }
+      // A tied head is the embedding's parameter once more, and counted once; it may be what the files hold of it.
+      if isHead && (isTied ? holdsEmbedding : loading == .autoModel) { continue }
       let module = name.lastIndex(of: ".").map { name[..<$0] } ?? name[...]
       modules[module, default: 0] += count
     }
