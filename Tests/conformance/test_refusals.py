@@ -282,6 +282,16 @@ def test_warns_of_states_that_cannot_be_loaded(tiny: Path, warned, zerofs: Path)
         assert way in said and other not in said
 
 
+def test_warns_of_sequence_parallel(tiny: Path, zerofs: Path) -> None:
+    """Of every model; MDS itself drops the flag at TP 1."""
+    for tp, expected in [(1, 0), (2, 1)]:
+        flags = (f"--num-layers 2 --micro-batch-size 1 --global-batch-size {2 // tp} --train-iters 1 --lr 1e-4 --bf16 "
+                 f"--tensor-model-parallel-size {tp} --sequence-parallel")
+        said = run(zerofs, "plan", tiny, "--tp", tp, "--dp", 1, "--train-args", flags)
+        assert said.returncode == 0, said.stderr
+        assert said.stderr.count("--sequence-parallel: MDS under DeepSpeed doesn't sum the gradients") == expected
+
+
 def test_warns_of_one_kv_head_per_rank(tiny: Path, warned) -> None:
     said = warned(tiny, "--tp", 4, *NO_PADDING)
     assert re.search("one (KV|key.value) head", said, re.IGNORECASE) and "flash" in said.lower()

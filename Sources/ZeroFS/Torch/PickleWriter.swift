@@ -11,6 +11,7 @@ struct PickleWriter {
 
   static func write(_ value: PickleValue) -> PickleWriter {
     var writer = PickleWriter()
+    writer.memo.reserveCapacity(256)
     writer.bytes += [0x80, 2]  // PROTO
     writer.write(value)
     writer.op(".")  // STOP

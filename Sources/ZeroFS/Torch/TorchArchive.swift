@@ -85,9 +85,9 @@ package struct TorchArchive: Sendable {
     let unpadded = position + 30 + record.name.utf8.count + zip64.count + 4
     let padding = (alignment - unpadded % alignment) % alignment
     header.append(UInt16(zip64.count + 4 + padding))
-    header.append(contentsOf: record.name.utf8)
+    header.append(record.name)
     header.append(contentsOf: zip64)
-    header.append(contentsOf: "FB".utf8)
+    header.append("FB")
     header.append(UInt16(padding))
     header.append(contentsOf: [UInt8](repeating: UInt8(ascii: "Z"), count: padding))
     return header.bytes
@@ -143,7 +143,7 @@ package struct TorchArchive: Sendable {
     for _ in 0..<3 { entry.append(UInt16(0)) }  // comment, disk, internal attributes
     entry.append(UInt32(0))
     entry.append(UInt32(min(position, zip64From)))
-    entry.append(contentsOf: record.name.utf8)
+    entry.append(record.name)
     entry.append(contentsOf: zip64)
     directory.append(entry.bytes)
   }
@@ -192,7 +192,17 @@ private struct ExtentBuilder {
   /// Bytes.
   private(set) var count = 0
 
-  var finished: [Extent] { literal.isEmpty ? extents : extents + [.literal(literal)] }
+  var finished: [Extent] {
+    var builder = self
+    builder.endLiteral()
+    return builder.extents
+  }
+
+  private mutating func endLiteral() {
+    guard !literal.isEmpty else { return }
+    extents.append(.literal(literal))
+    literal = []
+  }
 
   mutating func append(_ bytes: [UInt8]) {
     literal += bytes
@@ -205,8 +215,8 @@ private struct ExtentBuilder {
         append(bytes)
         continue
       }
-      extents = finished + [extent]
-      literal = []
+      endLiteral()
+      extents.append(extent)
       count += extent.count
     }
   }

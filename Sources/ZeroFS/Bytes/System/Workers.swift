@@ -21,12 +21,13 @@ package enum Workers {
   ///
   /// - Parameter context: makes what one thread uses for all its calls.
   /// - Throws: the first error; the items behind it are not started, and `progress` cancels those that run.
-  package static func run<Context, Item: Sendable, Result: Sendable>(
-    _ count: Int, _ items: [Item], _ progress: ByteProgress, context: @escaping @Sendable () -> Context,
-    _ body: @escaping @Sendable (Context, Item) throws -> Result
-  ) throws -> [Result] {
+  package static func run<Context, Item: Sendable, Result: Sendable, Failure: Error>(
+    _ count: Int, _ items: [Item], _ progress: ByteProgress = ByteProgress(totalBytes: 0),
+    context: @escaping @Sendable () -> Context,
+    _ body: @escaping @Sendable (Context, Item) throws(Failure) -> Result
+  ) throws(Failure) -> [Result] {
     let state = Mutex(
-      (next: 0, results: [Result?](repeating: nil, count: items.count), error: (any Error)?.none))
+      (next: 0, results: [Result?](repeating: nil, count: items.count), error: Failure?.none))
     onThreads(min(count, items.count)) {
       let context = context()
       while let index = state.withLock({ state -> Int? in
@@ -34,7 +35,7 @@ package enum Workers {
         state.next += 1
         return state.next - 1
       }) {
-        do {
+        do throws(Failure) {
           let result = try body(context, items[index])
           state.withLock { $0.results[index] = result }
         } catch {
@@ -43,18 +44,18 @@ package enum Workers {
         }
       }
     }
-    return try state.withLock { state in
+    return try state.withLock { state throws(Failure) in
       if let error = state.error { throw error }
       return state.results.compactMap { $0 }
     }
   }
 
   /// Likewise, where a thread needs nothing of its own.
-  package static func run<Item: Sendable, Result: Sendable>(
-    _ count: Int, _ items: [Item], _ progress: ByteProgress,
-    _ body: @escaping @Sendable (Item) throws -> Result
-  ) throws -> [Result] {
-    try run(count, items, progress, context: {}, { _, item in try body(item) })
+  package static func run<Item: Sendable, Result: Sendable, Failure: Error>(
+    _ count: Int, _ items: [Item], _ progress: ByteProgress = ByteProgress(totalBytes: 0),
+    _ body: @escaping @Sendable (Item) throws(Failure) -> Result
+  ) throws(Failure) -> [Result] {
+    try run(count, items, progress, context: {}, { _, item throws(Failure) in try body(item) })
   }
 
   /// Runs `body` on `count` threads, of which the calling one is one.

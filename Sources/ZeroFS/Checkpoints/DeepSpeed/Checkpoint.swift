@@ -119,8 +119,8 @@ package struct Checkpoint: Sendable {
         }
         for dp in names.modelStateRanks {
           entries.append(
-            archive(names.modelState(tp: tp, pp: pp, dp: dp), next: layers.last) { [client] in
-              client.modelState(tp: tp, pp: pp, dp: dp)
+            archive(names.modelState(tp: tp, pp: pp, dp: dp), next: layers.last) { [self] in
+              client.modelState(optimizer(tp: tp, pp: pp), tp: tp, pp: pp, dp: dp)
             })
         }
         entries += optimizers + layers
@@ -132,14 +132,17 @@ package struct Checkpoint: Sendable {
   /// DeepSpeed `runtime/engine.py`: `_save_zero_checkpoint`.
   private func optimizerStates(tp: Int, pp: Int, dp: Int) -> PickleValue {
     let settings = client.settings
-    let state = optimizers.state(of: layout.modelParallelRank(tp: tp, pp: pp)) {
-      OptimizerState(client.groups(tp: tp, pp: pp), layout: layout, settings: settings)
-    }
     return .dict([
-      "optimizer_state_dict": state.value(dp: dp),
+      "optimizer_state_dict": optimizer(tp: tp, pp: pp).value(dp: dp),
       "ds_config": settings.configuration.value(layout),
       "ds_version": .string("\(settings.deepSpeedVersion)"),
     ])
+  }
+
+  private func optimizer(tp: Int, pp: Int) -> OptimizerState {
+    optimizers.state(of: layout.modelParallelRank(tp: tp, pp: pp)) {
+      OptimizerState(client.groups(tp: tp, pp: pp), layout: layout, settings: client.settings)
+    }
   }
 
   /// The files that a model-parallel rank loads its parameters from.
@@ -169,8 +172,8 @@ package struct Checkpoint: Sendable {
   }
 }
 
-/// The optimizer states that were asked for, by model-parallel rank: each is the start of one file for every data-parallel
-/// rank, and `ls -l` wants the sizes of all.
+/// The optimizer states that were asked for, by model-parallel rank: each is the start of files for every data-parallel rank,
+/// and `ls -l` wants the sizes of all.
 private final class Optimizers: Sendable {
   private let known = Mutex<[Int: OptimizerState]>([:])
 

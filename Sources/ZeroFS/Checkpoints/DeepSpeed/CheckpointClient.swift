@@ -20,7 +20,9 @@ protocol CheckpointClient: Sendable {
   /// The optimizer's groups on one model-parallel rank.
   func groups(tp: Int, pp: Int) -> [ParameterGroup]
   /// The contents of a model states file.
-  func modelState(tp: Int, pp: Int, dp: Int) -> PickleValue
+  ///
+  /// - Parameter optimizer: of the model-parallel rank.
+  func modelState(_ optimizer: OptimizerState, tp: Int, pp: Int, dp: Int) -> PickleValue
   /// The files of the pipeline engine's layers that tensor-parallel rank `tp` of stage `pp` loads: names and contents.
   func layerFiles(tp: Int, pp: Int) -> [(name: String, contents: @Sendable () -> PickleValue)]
   /// What the client writes beside DeepSpeed's files; `tag` is the directory of these.

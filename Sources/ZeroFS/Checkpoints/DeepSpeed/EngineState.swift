@@ -4,10 +4,8 @@ import Torch
 /// The entries of a model states file that DeepSpeed's engine writes, whoever its client is (DeepSpeed `runtime/engine.py`:
 /// `DeepSpeedEngine._common_checkpoint_state`, up to 0.18 `_save_checkpoint`).
 struct EngineState: Sendable {
-  let layout: ParallelLayout
-  let settings: OptimizerSettings
-  /// The optimizer's groups on this model-parallel rank.
-  let groups: [ParameterGroup]
+  /// Of this model-parallel rank.
+  let optimizer: OptimizerState
   let dp: Int
   /// `engine.module_state_dict()`.
   let module: PickleValue
@@ -17,6 +15,9 @@ struct EngineState: Sendable {
   let sharedParameters: [(name: String, holder: String)]
   /// `lr_scheduler.state_dict()`.
   let learningRateScheduler: PickleValue
+
+  private var layout: ParallelLayout { optimizer.layout }
+  private var settings: OptimizerSettings { optimizer.settings }
 
   /// Keys and values in the engine's order.
   var members: [(String, PickleValue)] {
@@ -29,11 +30,8 @@ struct EngineState: Sendable {
     return [
       ("module", module),
       ("buffer_names", .list(bufferNames.map { .string($0) })),
-      (
-        "optimizer",
-        usesZero ? .none : OptimizerState(groups, layout: layout, settings: settings).value(dp: dp)
-      ),
-      ("param_shapes", usesZero ? parameterShapes : .none),
+      ("optimizer", usesZero ? .none : optimizer.value(dp: dp)),
+      ("param_shapes", usesZero ? optimizer.parameterShapes : .none),
       ("frozen_param_shapes", frozen),
       ("shared_params", usesZero ? .dict(shared.map { ($0.name, .string($0.holder)) }) : .none),
       ("frozen_param_fragments", frozen),
@@ -58,15 +56,5 @@ struct EngineState: Sendable {
       ("ds_config", settings.configuration.value(layout)),
       ("ds_version", .string("\(version)")),
     ]
-  }
-
-  /// Names and shapes by parameter group, at stage 3 by sub-group (`DeepSpeedEngine._get_zero_param_shapes`).
-  private var parameterShapes: PickleValue {
-    let zero = ZeroLayout(groups, layout, settings)
-    let parameters = groups.flatMap(\.parameters)
-    return .list(
-      (0..<zero.flatCount).map { flat in
-        .orderedDict(parameters[zero.parameters(of: flat)].map { ($0.name, .size($0.tensor.shape)) })
-      })
   }
 }

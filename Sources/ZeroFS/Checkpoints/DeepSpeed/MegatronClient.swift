@@ -34,8 +34,8 @@ struct MegatronClient: CheckpointClient {
     ParameterGroup.megatron(model.parameters(tp: tp, pp: pp), zeroStage: layout.zeroStage)
   }
 
-  func modelState(tp: Int, pp: Int, dp: Int) -> PickleValue {
-    ModelStatesFile(tp: tp, pp: pp, dp: dp, state: state, settings: settings).value()
+  func modelState(_ optimizer: OptimizerState, tp: Int, pp: Int, dp: Int) -> PickleValue {
+    ModelStatesFile(tp: tp, pp: pp, dp: dp, state: state, optimizer: optimizer).value()
   }
 
   /// DeepSpeed `runtime/pipe/module.py`: `ckpt_layer_path`. A tied embedding is in the first stage's file only; the last stage

@@ -10,17 +10,16 @@ struct ModelStatesFile: Sendable {
   /// 0 where all data-parallel ranks share the file.
   let dp: Int
   let state: MegatronEntries
-  let settings: OptimizerSettings
+  let optimizer: OptimizerState
 
   private var model: MegatronModel { state.model }
   private var layout: ParallelLayout { model.layout }
 
   func value() -> PickleValue {
-    let parameters = model.parameters(tp: tp, pp: pp)
+    let settings = optimizer.settings
     let isPipeline = layout.engine == .pipeline
     let engine = EngineState(
-      layout: layout, settings: settings,
-      groups: ParameterGroup.megatron(parameters, zeroStage: layout.zeroStage), dp: dp,
+      optimizer: optimizer, dp: dp,
       module: isPipeline ? .none : module(),
       bufferNames: hasRotaryFrequencies ? ["language_model.rotary_pos_emb.inv_freq"] : [],
       sharedParameters: [],
@@ -36,7 +35,7 @@ struct ModelStatesFile: Sendable {
         ("checkpoint_version", .float(3)),
         ("iteration", .int(state.training.iteration)),
         ("tokens", .int(state.training.tokens)),
-        ("rng_state", state.randomState(tp: tp, pp: pp, dp: dp, parameters: parameters)),
+        ("rng_state", state.randomState(tp: tp, pp: pp, dp: dp, parameters: optimizer.parameters)),
       ])
   }
 

@@ -8,7 +8,7 @@ struct OptimizerState: Sendable {
   let settings: OptimizerSettings
   let groups: [ParameterGroup]
   /// Of all groups in turn, as `zero` numbers them.
-  private let parameters: [Parameter]
+  let parameters: [Parameter]
   private let masters: [TensorExpression]
   private let zero: ZeroLayout
 
@@ -37,6 +37,15 @@ struct OptimizerState: Sendable {
       end += group.parameters.count
       return (end - group.parameters.count)..<end
     }
+  }
+
+  /// Names and shapes by parameter group, at stage 3 by sub-group (DeepSpeed `runtime/engine.py`:
+  /// `DeepSpeedEngine._get_zero_param_shapes`).
+  var parameterShapes: PickleValue {
+    .list(
+      flats.map { flat in
+        .orderedDict(parameters[zero.parameters(of: flat)].map { ($0.name, .size($0.tensor.shape)) })
+      })
   }
 
   /// `optimizer.state_dict()` as data-parallel rank `dp` saves it.

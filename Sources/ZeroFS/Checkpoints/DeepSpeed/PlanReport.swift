@@ -47,7 +47,7 @@ package struct PlanReport: Encodable, Sendable {
     layout = Layout(
       tp: l.tp, pp: l.pp, dp: l.dp, sp: l.sp, zeroStage: l.zeroStage, dtype: l.dtype.torchName,
       engine: l.engine == .pipeline ? "pipeline" : "no-pipeline", worldSize: l.worldSize)
-    files = checkpoint.tree(modified: modified).entries.map { entry in
+    files = Workers.run(Workers.cores, checkpoint.tree(modified: modified).entries) { entry in
       let file = entry.file()
       return File(path: entry.path, size: file.count, data: file.dataBytes)
     }

@@ -56,7 +56,7 @@ struct TransformersClient: CheckpointClient {
   }
 
   /// `module` is the module's `state_dict()`; at stage 3 the parameters are elsewhere, and their tensors empty.
-  func modelState(tp: Int, pp: Int, dp: Int) -> PickleValue {
+  func modelState(_ optimizer: OptimizerState, tp: Int, pp: Int, dp: Int) -> PickleValue {
     let buffers = model.order.buffers
     let kept = Set(buffers)
     let module = model.stateDict.map { name, tensor in
@@ -66,8 +66,8 @@ struct TransformersClient: CheckpointClient {
     let tied = model.order.stateDict.compactMap { name in model.order.tied[name].map { (name, $0) } }
     return .dict(
       EngineState(
-        layout: layout, settings: settings, groups: groups(tp: tp, pp: pp), dp: dp,
-        module: .orderedDict(module), bufferNames: buffers, sharedParameters: tied,
+        optimizer: optimizer, dp: dp, module: .orderedDict(module), bufferNames: buffers,
+        sharedParameters: tied,
         learningRateScheduler: settings.training.schedule ?? trainer?.engineSchedule ?? .none
       ).members)
   }

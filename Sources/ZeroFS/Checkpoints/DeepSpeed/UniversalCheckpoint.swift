@@ -57,8 +57,10 @@ struct UniversalCheckpoint: Sendable {
   /// takes the consumed samples from there, and makes new generators where the layout is another (MDS
   /// `megatron/checkpointing.py`: `load_checkpoint`).
   private func modelState() -> PickleValue {
+    let groups = ParameterGroup.megatron(model.parameters(tp: 0, pp: 0), zeroStage: model.layout.zeroStage)
+    let optimizer = OptimizerState(groups, layout: model.layout, settings: settings)
     guard
-      case .dict(let items) = ModelStatesFile(tp: 0, pp: 0, dp: 0, state: state, settings: settings).value()
+      case .dict(let items) = ModelStatesFile(tp: 0, pp: 0, dp: 0, state: state, optimizer: optimizer).value()
     else { return .none }
     let own = [
       "module", "optimizer", "param_shapes", "mp_world_size", "checkpoint_parallel_dimensions",

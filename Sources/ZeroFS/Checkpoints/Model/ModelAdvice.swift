@@ -32,6 +32,11 @@ extension MegatronModel {
       "\($0.feature): MDS alone computes this model for sequences of up to \($0.tokens) tokens, with the extension for all. Say the "
         + "run's --seq-length by --train-args, or start it by python3 -m zerofs_megatron, with the mount's .zerofs on PYTHONPATH."
     }
+    if run.isTrue("sequence_parallel") {
+      warnings.append(
+        "--sequence-parallel: MDS under DeepSpeed doesn't sum the gradients of the norms over tensor-parallel ranks, with or without "
+          + "the extension; they train apart.")
+    }
     guard architecture.extensionNeed == .always else { return warnings }
     let missed =
       extensionUse == .unguarded
@@ -40,11 +45,6 @@ extension MegatronModel {
     warnings.append(
       "\(architecture.spec.summary): MDS computes this with the extension, which .zerofs of the mount has: start the run by "
         + "python3 -m zerofs_megatron, with that on PYTHONPATH. \(missed)")
-    if run.isTrue("sequence_parallel") {
-      warnings.append(
-        "--sequence-parallel: MDS under DeepSpeed doesn't sum the gradients of the norms over tensor-parallel ranks, with or without "
-          + "the extension; they train apart.")
-    }
     return warnings
   }
 

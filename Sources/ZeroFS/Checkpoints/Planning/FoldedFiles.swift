@@ -38,18 +38,17 @@ struct FoldedFiles {
   private static func split(_ path: String) -> (words: [Substring], numbers: [Substring]) {
     var (words, numbers): ([Substring], [Substring]) = ([], [])
     var rest = path[...]
-    while true {
-      let word = rest.prefix { !$0.isWholeNumber }
-      words.append(word)
-      rest = rest.dropFirst(word.count)
-      if rest.isEmpty { return (words, numbers) }
-      let number = rest.prefix { $0.isWholeNumber }
-      numbers.append(number)
-      rest = rest.dropFirst(number.count)
-      if rest.isEmpty {
-        words.append("")
-        return (words, numbers)
-      }
+    func next(_ isPart: (UInt8) -> Bool) -> Substring {
+      let part = rest[..<(rest.utf8.firstIndex { !isPart($0) } ?? rest.endIndex)]
+      rest = rest[part.endIndex...]
+      return part
     }
+    func isDigit(_ byte: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }
+    repeat {
+      words.append(next { !isDigit($0) })
+      if !rest.isEmpty { numbers.append(next(isDigit)) }
+    } while !rest.isEmpty
+    if words.count == numbers.count { words.append("") }
+    return (words, numbers)
   }
 }

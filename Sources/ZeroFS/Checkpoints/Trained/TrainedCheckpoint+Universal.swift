@@ -23,7 +23,7 @@ extension TrainedCheckpoint {
     let parameters = geometry.parameters(tp: 0, pp: 0)
     let names = ["fp32"] + (need == .optimizer ? states(of: parameters[0].name, files) : [])
     let jobs = parameters.flatMap { parameter in names.map { (parameter: parameter, state: $0) } }
-    let read = try Workers.run(16, jobs, ByteProgress(totalBytes: 0)) { job in
+    let read = try Workers.run(16, jobs) { job in
       try tensor(job.state, of: job.parameter, files)
     }
     func tensors(_ index: Int) -> [TensorExpression] {

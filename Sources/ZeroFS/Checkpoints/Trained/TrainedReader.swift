@@ -25,9 +25,7 @@ struct TrainedReader: Sendable {
 
   /// - Throws: `TrainedError`.
   func read() throws -> (ranks: [TrainedRank], sources: [SourceFile]) {
-    let jobs = jobs
-    let read = try Workers.run(
-      Self.concurrency, jobs, ByteProgress(totalBytes: 0), { job in try self.read(job) })
+    let read = try Workers.run(Self.concurrency, jobs) { job in try self.read(job) }
     let contents = read.map(\.content)
     var states: [Int: (value: PickleValue, path: String)] = [:]
     var layers: [[MegatronModule: [String: TensorExpression]]] = Array(repeating: [:], count: run.layout.tp)
