@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import struct
 import subprocess
@@ -284,10 +285,11 @@ def test_warns_of_states_that_cannot_be_loaded(tiny: Path, warned, zerofs: Path)
 
 def test_warns_of_sequence_parallel(tiny: Path, zerofs: Path) -> None:
     """Of every model; MDS itself drops the flag at TP 1."""
+    ours = "--seq-length 8 --micro-batch-size 1 --global-batch-size 1 --train-iters 1 --lr 1e-4".split()
     for tp, expected in [(1, 0), (2, 1)]:
-        flags = (f"--num-layers 2 --micro-batch-size 1 --global-batch-size {2 // tp} --train-iters 1 --lr 1e-4 --bf16 "
-                 f"--tensor-model-parallel-size {tp} --sequence-parallel")
-        said = run(zerofs, "plan", tiny, "--tp", tp, "--dp", 1, "--train-args", flags)
+        layout = ["--tp", tp, "--dp", 1, *NO_PADDING]
+        words = shlex.split(run(zerofs, "args", tiny, *layout).stdout, comments=True)
+        said = run(zerofs, "plan", tiny, *layout, "--train-args", shlex.join([*words, *ours, "--sequence-parallel"]))
         assert said.returncode == 0, said.stderr
         assert said.stderr.count("--sequence-parallel: MDS under DeepSpeed doesn't sum the gradients") == expected
 

@@ -32,7 +32,8 @@ extension MegatronModel {
       "\($0.feature): MDS alone computes this model for sequences of up to \($0.tokens) tokens, with the extension for all. Say the "
         + "run's --seq-length by --train-args, or start it by python3 -m zerofs_megatron, with the mount's .zerofs on PYTHONPATH."
     }
-    if run.isTrue("sequence_parallel") {
+    // At TP 1 MDS drops the flag itself (`megatron/arguments.py`: `validate_args`).
+    if layout.tp > 1 && run.isTrue("sequence_parallel") {
       warnings.append(
         "--sequence-parallel: MDS under DeepSpeed doesn't sum the gradients of the norms over tensor-parallel ranks, with or without "
           + "the extension; they train apart.")
