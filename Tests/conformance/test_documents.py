@@ -9,6 +9,7 @@ import pytest
 from conftest import ZEROFS
 from environment import TOP
 from model_tables import pages
+from mounting import run
 
 DOCUMENTS = [TOP / "README.md", TOP / "CONTRIBUTING.md", TOP / "SECURITY.md", *sorted((TOP / "docs").glob("*.md"))]
 each = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -66,3 +67,12 @@ def test_lines_of_the_semantics_name_their_tests() -> None:
 def test_tables_of_models_are_the_programs() -> None:
     for page, text in pages(ZEROFS).items():
         assert page.read_text() == text, f"{page}: run `make tables`"
+
+
+def test_the_plan_is_the_programs(zerofs: Path, sparse70b: Path) -> None:
+    """The README's plan of Llama-3.3-70B, line for line but for what it leaves out."""
+    block = (TOP / "README.md").read_text().split("    $ zerofs plan llama-3.3-70b ")[1].split("\n\n")[0].splitlines()
+    said = run(zerofs, "plan", sparse70b, *block[0].split()).stdout.splitlines()
+    assert len(block) > 8
+    for line in block[1:]:
+        assert line == "    …" or line.removeprefix("    ") in said
