@@ -70,7 +70,8 @@ let package = Package(
       name: "MountFixture", dependencies: ["Bytes", "Mount"], path: "Tests/MountFixture",
       swiftSettings: strict),
     .testTarget(
-      name: "ZeroFSMountTests", dependencies: ["Bytes", "Mount", "MountFixture", "Command"],
+      name: "ZeroFSMountTests",
+      dependencies: ["Bytes", "Checkpoints", "Mount", "MountFixture", "Command", argumentParser],
       swiftSettings: strict),
   ]
 )

@@ -47,7 +47,7 @@ struct WindowCheck: ~Copyable {
   private struct Origin: Decodable { let options: CheckpointOptions }
 
   private static func source(_ path: String, _ options: CheckpointOptions) throws -> CheckpointSource {
-    TrainedCheckpoint.isOne(path)
+    try TrainedCheckpoint.isOne(path)
       ? .trained(try TrainedCheckpoint(path, tag: options.tag, need: options.need))
       : .model(try HuggingFaceDirectory(path: path))
   }

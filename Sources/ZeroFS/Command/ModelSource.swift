@@ -52,7 +52,7 @@ struct ModelSource {
       let archive = try ModelArchive(path: path)
       (files, self.options) = (archive, options.over(archive.options))
       source = .model(try HuggingFaceDirectory(archive))
-    } else if options.tag != nil || TrainedCheckpoint.isOne(path) {
+    } else if try options.tag != nil || TrainedCheckpoint.isOne(path) {
       (files, self.options) = (nil, options)
       source = .trained(try TrainedCheckpoint(path, tag: options.tag, like: options.like, need: options.need))
     } else {

@@ -74,7 +74,7 @@ struct VerifyCommand: ParsableCommand {
       return try verifyModel(manifest.origin, isWritten: true)
     }
     let origin = try Manifest.Origin.ofMount(target)
-    if origin == nil && against == nil && TrainedCheckpoint.isOne(target) { return try verifyItself() }
+    if origin == nil && against == nil, try TrainedCheckpoint.isOne(target) { return try verifyItself() }
     try verifyModel(origin, isWritten: false)
   }
 

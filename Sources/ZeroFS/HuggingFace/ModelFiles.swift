@@ -60,7 +60,7 @@ package struct DiskDirectory: ModelFiles {
   }
 
   /// Names of everything in the directory, in order.
-  func entries() throws(SourceError) -> [String] {
+  package func entries() throws(SourceError) -> [String] {
     guard let directory = opendir(path) else { throw .unreadable(.io(path: path, offset: 0, errno: errno)) }
     defer { closedir(directory) }
     var names: [String] = []

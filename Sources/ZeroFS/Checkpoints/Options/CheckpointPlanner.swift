@@ -109,10 +109,10 @@ package struct CheckpointPlanner: Sendable {
     return trained.files
   }
 
-  /// Directories of the finished saves, the one that is served among them, oldest first.
+  /// Directories of the finished saves, the one that is served among them, oldest first; none where they can't be listed.
   package var siblings: [String] {
     guard let saves, let newest = saves.newestStep else { return [] }
-    return TrainedFiles.steps(of: saves.root).filter { $0.step <= newest }.map(\.tag)
+    return ((try? TrainedFiles.steps(of: saves.root)) ?? []).filter { $0.step <= newest }.map(\.tag)
   }
 
   /// The Hugging Face directory of another save, as these options are; `nil` where `name` isn't that of one. It throws as long as

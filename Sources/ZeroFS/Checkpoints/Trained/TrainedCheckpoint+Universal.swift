@@ -21,7 +21,7 @@ extension TrainedCheckpoint {
       try model.table(vocabularySize: vocabulary, flavor: run.flavor ?? .alcf), layout: layout,
       vocabulary: PaddedVocabulary(unpadded: vocabulary), isTied: model.isTied)
     let parameters = geometry.parameters(tp: 0, pp: 0)
-    let names = ["fp32"] + (need == .optimizer ? states(of: parameters[0].name, files) : [])
+    let names = ["fp32"] + (try need == .optimizer ? states(of: parameters[0].name, files) : [])
     let jobs = parameters.flatMap { parameter in names.map { (parameter: parameter, state: $0) } }
     let read = try Workers.run(16, jobs) { job in
       try tensor(job.state, of: job.parameter, files)
@@ -36,15 +36,16 @@ extension TrainedCheckpoint {
       form: .parameters, masters: tensors(0),
       members: members
         + names.indices.dropFirst().map { .init(name: names[$0], kind: .elementwise(tensors($0))) },
-      groups: (try? files.read("zero/optimizer_state"))?.value["param_groups"]?.elements ?? [])
+      groups: files.holds("zero/optimizer_state")
+        ? try files.read("zero/optimizer_state").value["param_groups"]?.elements ?? [] : [])
     let rank = try TrainedRank(
       modelState: first.value, parameters: [:], dtype: layout.dtype, groups: [parameters],
       parts: [(first.file.path, part)])
     return (geometry, [rank], [first.file] + read.map(\.file))
   }
 
-  private static func states(of parameter: String, _ files: TrainedFiles) -> [String] {
-    TrainedFiles.names(in: "\(files.path)/zero/\(parameter)").compactMap { name in
+  private static func states(of parameter: String, _ files: TrainedFiles) throws(TrainedError) -> [String] {
+    try TrainedFiles.names(in: "\(files.path)/zero/\(parameter)").compactMap { name in
       guard name.hasSuffix(".pt"), name != "fp32.pt", name != "step.pt" else { return nil }
       return String(name.dropLast(3))
     }

@@ -32,7 +32,9 @@ package struct TrainedCheckpoint: Sendable {
   package var tag: String { files.tag }
 
   /// Whether `path` is one, rather than a model's directory.
-  package static func isOne(_ path: String) -> Bool { TrainedFiles.isCheckpoint(path) }
+  package static func isOne(_ path: String) throws(TrainedError) -> Bool {
+    try TrainedFiles.isCheckpoint(path)
+  }
 
   /// The model's description that the user gave, or that was saved beside.
   let like: ModelDescription?
@@ -96,12 +98,23 @@ package struct TrainedCheckpoint: Sendable {
     sources.map(\.modified).max { ($0.tv_sec, $0.tv_nsec) < ($1.tv_sec, $1.tv_nsec) } ?? timespec()
   }
 
+  package var warnings: [String] { versionWarnings + stepWarnings }
+
+  private var versionWarnings: [String] {
+    guard run.deepSpeedVersion == nil, let version = run.options.deepSpeedVersion else { return [] }
+    return [
+      "\(files.path): saved by DeepSpeed \(version), which zerofs doesn't know: it is read as those of \(DeepSpeedVersion.newest) are."
+    ]
+  }
+
   /// Saves behind the one that is served, which `latest` doesn't name: one that was killed, or isn't finished.
-  package var warnings: [String] {
-    let newer = TrainedFiles.steps(of: files.root).filter { $0.step > run.step }
-    guard let last = newer.last, TrainedFiles.holds("\(files.root)/\(CheckpointNames.latest)") else {
-      return []
+  private var stepWarnings: [String] {
+    guard TrainedFiles.holds("\(files.root)/\(CheckpointNames.latest)") else { return [] }
+    let newer: [(step: Int, tag: String)]
+    do { newer = try TrainedFiles.steps(of: files.root).filter { $0.step > run.step } } catch {
+      return ["\(error)"]
     }
+    guard let last = newer.last else { return [] }
     return [
       "\(files.root): \(last.tag) is there, too, but `latest` names \(tag), which is served: a save behind it was not finished, "
         + "or is being written. Give --tag to take another."

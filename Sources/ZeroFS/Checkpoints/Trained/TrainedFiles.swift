@@ -1,6 +1,7 @@
 import Bytes
 import FoundationEssentials
 import Glibc
+import HuggingFace
 import Torch
 
 /// Where the files of one save are: a directory of DeepSpeed's below the one that runs save to.
@@ -51,9 +52,13 @@ struct TrainedFiles: Sendable {
   }
 
   /// Whether `path` holds what DeepSpeed saves, rather than a model's directory.
-  static func isCheckpoint(_ path: String) -> Bool {
-    holds("\(path)/\(CheckpointNames.latest)") || holds("\(path)/\(universalLatest)") || isSave(path)
-      || !steps(of: path).isEmpty
+  ///
+  /// - Throws: `TrainedError.unreadable`.
+  static func isCheckpoint(_ path: String) throws(TrainedError) -> Bool {
+    if holds("\(path)/\(CheckpointNames.latest)") || holds("\(path)/\(universalLatest)") || isSave(path) {
+      return true
+    }
+    return try !steps(of: path).isEmpty
   }
 
   private static func isSave(_ path: String) -> Bool {
@@ -92,13 +97,21 @@ struct TrainedFiles: Sendable {
     return (value, file)
   }
 
-  static func names(in directory: String) -> [String] {
-    ((try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []).sorted()
+  /// In order; none of what is no directory.
+  ///
+  /// - Throws: `TrainedError.unreadable`.
+  static func names(in directory: String) throws(TrainedError) -> [String] {
+    guard holds("\(directory)/.") else { return [] }
+    do throws(SourceError) { return try DiskDirectory(directory).entries() } catch {
+      throw .unreadable(path: directory, why: "its names can't be listed (\(error))")
+    }
   }
 
   /// The saves of `root` that are named after a step, oldest first.
-  static func steps(of root: String) -> [(step: Int, tag: String)] {
-    names(in: root).compactMap { name in step(name).map { ($0, name) } }.sorted { $0.0 < $1.0 }
+  ///
+  /// - Throws: `TrainedError.unreadable`.
+  static func steps(of root: String) throws(TrainedError) -> [(step: Int, tag: String)] {
+    try names(in: root).compactMap { name in step(name).map { ($0, name) } }.sorted { $0.0 < $1.0 }
   }
 
   /// The step that the name of a save says.

@@ -59,9 +59,9 @@ struct TrainedReader: Sendable {
   }
 
   private var names: CheckpointNames {
-    let version = run.options.deepSpeedVersion.flatMap { try? DeepSpeedVersion($0) } ?? .newest
     let wrapper = OptimizerWrapper(
-      run.layout, inner: .adam, accumulatesInFloat32: run.options.gradAccumDtype == .fp32, version: version)
+      run.layout, inner: .adam, accumulatesInFloat32: run.options.gradAccumDtype == .fp32,
+      version: run.deepSpeedVersion ?? .newest)
     return CheckpointNames(step: run.step, layout: run.layout, isPartitioned: wrapper.isPartitioned)
   }
 

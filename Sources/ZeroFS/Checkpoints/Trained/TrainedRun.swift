@@ -46,6 +46,9 @@ struct TrainedRun: Sendable {
     self.options = options
   }
 
+  /// `nil` of one that zerofs doesn't know.
+  var deepSpeedVersion: DeepSpeedVersion? { options.deepSpeedVersion.flatMap { try? DeepSpeedVersion($0) } }
+
   /// The fork whose parser has these arguments (`megatron/arguments.py`).
   private static func flavor(_ arguments: MegatronArguments) -> CheckpointOptions.Flavor {
     if arguments["ds_sequence_parallel_fpdt"] != nil { return .upstreamFPDT }
