@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from conftest import SHARED
+from conftest import OLD_DEEPSPEED, SHARED
 from mounting import run
 from test_flavor_hf import run_engine, survived
 from test_trained import DTYPES, TRAINED, drop, like, model, same
@@ -57,6 +57,28 @@ def holds(mount, path: Path, expected: dict[str, dict[str, torch.Tensor]], *opti
 @pytest.mark.parametrize("name", CASES)
 def test_as_a_hugging_face_directory(name: str, saves, golden: Path, mount) -> None:
     holds(mount, saves[name], kept(saves[name]), *description(name, golden))
+
+
+@pytest.fixture(scope="module")
+def old_saves(golden: Path, old_deepspeed: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """By stage, what an older DeepSpeed trained."""
+    scratch = tmp_path_factory.mktemp("old-clients")
+    cases = [{"hf": str(golden / "hf/llama_bf16"), "zero": zero, "client": "script", "save": str(scratch / f"{zero}")}
+             for zero in (0, 1, 2, 3)]
+    for result in run_engine("trained_engine.py", cases, scratch, **old_deepspeed):
+        survived(result)
+    return {case["zero"]: Path(case["save"]) for case in cases}
+
+
+@pytest.mark.parametrize("zero", [0, 1, 2, 3])
+def test_old_deepspeeds(zero: int, old_saves, golden: Path, mount) -> None:
+    like = ["--like", golden / "hf/llama_bf16"]
+    save = old_saves[zero]
+    state = torch.load(next(save.glob("*/*mp_rank_00_model_states.pt")), weights_only=False)
+    assert state["ds_version"].split("+")[0] == OLD_DEEPSPEED
+    holds(mount, save, kept(save), *like)
+    with mount(save, "--flavor", "alcf", "--tp", 2, "--dp", 2, *like) as there:
+        holds(mount, there.path, kept(save), *like)
 
 
 LAYOUTS = {"pipe": ["--tp", 2, "--pp", 2], "nopipe": ["--tp", 2, "--dp", 2, "--zero-stage", 2, "--no-pipeline-parallel"],

@@ -51,14 +51,14 @@ struct TrainedFiles: Sendable {
     (root, self.tag, isLatest) = (directoryPath(of: path), String(name), false)
   }
 
-  /// Whether `path` holds what DeepSpeed saves, rather than a model's directory.
+  /// Whether `path` holds what DeepSpeed saves, rather than a model's directory, or a mount of a whole run as such directories.
   ///
   /// - Throws: `TrainedError.unreadable`.
   static func isCheckpoint(_ path: String) throws(TrainedError) -> Bool {
     if holds("\(path)/\(CheckpointNames.latest)") || holds("\(path)/\(universalLatest)") || isSave(path) {
       return true
     }
-    return try !steps(of: path).isEmpty
+    return try steps(of: path).contains { !holds("\(path)/\($0.tag)/config.json") }
   }
 
   private static func isSave(_ path: String) -> Bool {
