@@ -20,6 +20,16 @@ LAYOUTS = {
 }
 
 
+def digest(rank: dict) -> dict:
+    """But for learned positions on the last stage: MDS has them there with the tied embedding, uses them for nothing, and loads the
+    masters only (DeepSpeed `runtime/pipe/module.py`: `load_state_dir` reads the stage's own layers, and the tied weight alone is
+    broadcast)."""
+    parameters = rank["digest"]["params"]
+    is_last = any(name.startswith("tied_modules.") for name in parameters) and "2.input_layernorm.weight" not in parameters
+    kept = {name: value for name, value in parameters.items() if not (is_last and "position_embeddings" in name)}
+    return {**rank["digest"], "params": kept}
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_golden_trees_load(layout: str, checkout: Path, tmp_path: Path, measured) -> None:
     cases, options = LAYOUTS[layout]
@@ -30,7 +40,7 @@ def test_golden_trees_load(layout: str, checkout: Path, tmp_path: Path, measured
     for case, r in results.items():
         golden = json.loads((TREES / f"{case}-{layout}.save.json").read_text())["ranks"]
         same = len(r.ranks) == len(golden) and all(
-            a["digest"] == b["digest"] and abs(a["loss"] - b["loss"]) < 1e-3 for a, b in zip(r.ranks, golden))
+            digest(a) == digest(b) and abs(a["loss"] - b["loss"]) < 1e-3 for a, b in zip(r.ranks, golden))
         measured(case.removeprefix("x_"), f"golden {layout[:4]}", "same" if same else "differs")
         if not same:
             wrong[case] = r.said
