@@ -1,5 +1,4 @@
 import FoundationEssentials
-import Synchronization
 
 /// Threads that share a list of work. Not tasks: they block in reads and writes, which may be many more than there are cores.
 package enum Workers {
@@ -26,7 +25,7 @@ package enum Workers {
     context: @escaping @Sendable () -> Context,
     _ body: @escaping @Sendable (Context, Item) throws(Failure) -> Result
   ) throws(Failure) -> [Result] {
-    let state = Mutex(
+    let state = LockedValue(
       (next: 0, results: [Result?](repeating: nil, count: items.count), error: Failure?.none))
     onThreads(min(count, items.count)) {
       let context = context()
@@ -44,10 +43,9 @@ package enum Workers {
         }
       }
     }
-    return try state.withLock { state throws(Failure) in
-      if let error = state.error { throw error }
-      return state.results.compactMap { $0 }
-    }
+    let (_, results, error) = state.withLock { $0 }
+    if let error { throw error }
+    return results.compactMap { $0 }
   }
 
   /// Likewise, where a thread needs nothing of its own.

@@ -1,7 +1,6 @@
 import Bytes
 import Glibc
 import Run
-import Synchronization
 import Torch
 
 /// The files of a checkpoint, named as DeepSpeed and MDS name them (DeepSpeed `runtime/engine.py`: `_get_ckpt_name`,
@@ -175,7 +174,7 @@ package struct Checkpoint: Sendable {
 /// The optimizer states that were asked for, by model-parallel rank: each is the start of files for every data-parallel rank,
 /// and `ls -l` wants the sizes of all.
 private final class Optimizers: Sendable {
-  private let known = Mutex<[Int: OptimizerState]>([:])
+  private let known = LockedValue<[Int: OptimizerState]>([:])
 
   /// What `make` returned for the rank at the first call.
   func state(of rank: Int, _ make: () -> OptimizerState) -> OptimizerState {
