@@ -6,6 +6,7 @@ SHARED ?= ../shared
 ZEROFS ?= .build/release/zerofs
 CACHE := .build-conformance
 BENCH_CACHE := .build-bench
+TESTS_BUILD := .build-tests
 PYTHON := .venv/bin/python
 CONFORMANCE := Tests/conformance
 REQUIREMENTS := $(CONFORMANCE)/requirements.txt $(CONFORMANCE)/requirements-nodeps.txt
@@ -26,7 +27,7 @@ define install
 endef
 
 .PHONY: help build install static dist wheel portability demo tables test check megatron tsan asan fuzz windows soak bench clean \
-  build-packages python-packages
+  build-packages python-packages build-tests
 
 help: ## what the verbs do
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -78,11 +79,17 @@ demo: build .venv/.stamp ## a real model mounted, trained, mounted back; MEGATRO
 tables: build ## write the tables of models in README.md and docs/models.md
 	python3 $(CONFORMANCE)/model_tables.py $(ZEROFS)
 
-test: build .venv/.stamp check ## everything that CI runs
+# In a folder of their own, so that both builds run side by side: SwiftPM locks its folder.
+build-tests: build-packages
+	$(call say,"Building the Swift tests (debug)")
+	swift build --build-tests --scratch-path $(TESTS_BUILD)
+
+test: check build-packages python-packages ## everything that CI runs
+	@$(MAKE) --no-print-directory -j3 --output-sync build build-tests .venv/.stamp
 	$(call say,"Swift tests")
-	swift test
+	swift test --skip-build --scratch-path $(TESTS_BUILD)
 	$(call say,"The fuzzers' corpus")
-	for corpus in Tests/Fuzz/corpus/*; do swift run --skip-build zerofs-fuzz $$(basename $$corpus) $$corpus/* || exit 1; done
+	for corpus in Tests/Fuzz/corpus/*; do $(TESTS_BUILD)/debug/zerofs-fuzz $$(basename $$corpus) $$corpus/* || exit 1; done
 	$(call say,"Conformance: the mount against real torch and DeepSpeed")
 	ZEROFS=$(ZEROFS) SHARED=$(SHARED) $(PYTHON) -m pytest $(CONFORMANCE)
 
@@ -123,7 +130,7 @@ bench: build .venv/.stamp ## throughput, scale and growth against references: Be
 	$(PYTHON) Benchmarks/bench.py $(ZEROFS) --disk $(BENCH_CACHE) --smollm2 $(CACHE)/smollm2 --oracle $(SHARED)/oracle --tools $(SHARED)/tools
 
 clean: ## remove what the other verbs made
-	rm -rf .build .build-tsan .build-asan .build-fuzz $(DIST) .venv $(CACHE) $(BENCH_CACHE)
+	rm -rf .build $(TESTS_BUILD) .build-tsan .build-asan .build-fuzz $(DIST) .venv $(CACHE) $(BENCH_CACHE)
 
 build-packages:
 	$(call say,"Debian packages for the build")
