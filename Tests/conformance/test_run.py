@@ -37,9 +37,9 @@ def hf(tiny: Path) -> Path:
     return tiny
 
 
-def begin(zerofs: Path, hf: Path, folder: Path, ranks: int) -> tuple[subprocess.Popen, dict[int, list[str]]]:
+def begin(zerofs: Path, hf: Path, folder: Path, ranks: int, *through: Path) -> tuple[subprocess.Popen, dict[int, list[str]]]:
     """Ranks that wait in the mount: the launcher, and what each rank wrote."""
-    process = subprocess.Popen(["mpiexec", "-n", str(ranks), zerofs, "run", hf, "--", sys.executable, "-c", WAIT, folder],
+    process = subprocess.Popen(["mpiexec", "-n", str(ranks), *through, zerofs, "run", hf, "--", sys.executable, "-c", WAIT, folder],
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     files = [folder / str(rank) for rank in range(ranks)]
     until(lambda: process.poll() is not None or all(f.is_file() and len(f.read_text().split()) == 3 for f in files))
@@ -119,3 +119,58 @@ def test_jobs_in_a_row_go_on_from_what_was_saved(hf: Path, zerofs: Path, tmp_pat
     third = run(zerofs, "run", hf, "--save", save, "--", "bash", "-c", 'cat {}/latest; echo " $ZEROFS_MNT" "$@"', "bash",
                 "--universal-checkpoint", "--load", "{}")
     assert third.stdout == f"global_step9 {save} --load {save}\n" and mounts(hf) == []
+
+
+@pytest.fixture
+def nodes(tmp_path: Path):
+    """Two nodes, as mount namespaces with a runtime directory each: a program that goes to the node of its MPI rank, of two ranks
+    each, and the processes that keep the nodes."""
+    keep = "mount -t tmpfs tmpfs /run && exec sleep 1000"
+    kept = [subprocess.Popen(["unshare", "--mount", "--uts", "--propagation", "private", "sh", "-c", keep]) for _ in range(2)]
+    enter = tmp_path / "enter"
+    enter.write_text("#!/bin/sh\nif [ $PMI_RANK -lt 2 ]; then node={}; else node={}; fi\nexec nsenter -t $node -m -u -- \"$@\"\n"
+                     .format(*(process.pid for process in kept)))
+    enter.chmod(0o755)
+    try:
+        until(lambda: all("sleep" in Path(f"/proc/{process.pid}/comm").read_text() for process in kept))
+        yield enter, kept
+    finally:
+        for process in kept:
+            process.kill()
+            process.wait()
+
+
+def mounts_on(node: subprocess.Popen, hf: Path) -> list[str]:
+    lines = Path(f"/proc/{node.pid}/mountinfo").read_text().splitlines()
+    return [line.split()[4] for line in lines if f"fuse.zerofs {hf} " in line]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mount namespaces need root")
+@pytest.mark.parametrize("victim", [None, "command", "zerofs"])
+def test_each_node_mounts_for_itself(victim: str | None, nodes, hf: Path, zerofs: Path, tmp_path: Path) -> None:
+    enter, kept = nodes
+    process, ranks = begin(zerofs, hf, tmp_path, 4, enter)
+    for rank, (_, _, mount) in ranks.items():
+        assert mounts_on(kept[rank // 2], hf) == [mount]
+    assert mounts(hf) == []
+    if victim:      # a rank of the first node
+        os.kill(int(ranks[1][0 if victim == "command" else 1]), signal.SIGKILL)
+        for node, rank in zip(kept, (0, 2)):      # the others go on
+            assert mounts_on(node, hf) == [ranks[rank][2]]
+    (tmp_path / "go").touch()
+    assert (process.wait(LIMIT) == 0) == (victim is None)
+    until(lambda: not any(mounts_on(node, hf) for node in kept))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mount namespaces need root")
+def test_a_node_that_cannot_mount_is_named(nodes, hf: Path, zerofs: Path) -> None:
+    enter, kept = nodes
+    for number, node in enumerate(kept):
+        subprocess.run(["nsenter", "-t", str(node.pid), "-m", "-u", "hostname", f"node{number}"], check=True)
+    subprocess.run(["nsenter", "-t", str(kept[1].pid), "-m", "mount", "--bind", "/dev/null", "/dev/fuse"], check=True)
+    done = run("mpiexec", "-n", 4, enter, zerofs, "run", hf, "--", "sh", "-c", "echo started $PMI_RANK")
+    assert done.returncode != 0
+    assert sorted(line for line in done.stdout.splitlines() if "started" in line) == ["started 0", "started 1"]
+    said = [line for line in done.stderr.splitlines() if line.startswith("zerofs: ") and "warning" not in line]
+    assert said and all(line.startswith("zerofs: node1: the command was not started: ") for line in said), done.stderr
+    assert not any(mounts_on(node, hf) for node in kept)

@@ -44,14 +44,23 @@ struct RunCommand: ParsableCommand {
       let launched = try LaunchedShare.find(ofTorch: true)?.share
       let plan = try PlannedMount(launched.map { try planner.spread(over: $0.world) } ?? planner)
       if launched?.rank ?? 0 == 0 { warn(plan.served.warnings) }
-      let mount = try SharedMount(key: plan.identity) { path in
-        let mountpoint = try Mountpoint(path, logger: LogDestination.standardError.logger())
-        try plan.mount(at: mountpoint, MountOptions(source: absolutePath(source.path)))
+      let mount = try onThisHost {
+        try SharedMount(key: plan.identity) { path in
+          let mountpoint = try Mountpoint(path, logger: LogDestination.standardError.logger())
+          try plan.mount(at: mountpoint, MountOptions(source: absolutePath(source.path)))
+        }
       }
       defer { mount.leave() }
-      try checkReadable("\(mount.path)/\(plan.served is HuggingFaceExport ? "config.json" : "latest")")
+      try onThisHost {
+        try checkReadable("\(mount.path)/\(plan.served is HuggingFaceExport ? "config.json" : "latest")")
+      }
       throw ExitCode(try start(command, at: mount.path))
     }
+  }
+
+  /// Of many nodes one may fail: its errors say which.
+  private func onThisHost<Result>(_ body: () throws -> Result) throws -> Result {
+    do { return try body() } catch let error as any Failure { throw HostFailure(error: error) }
   }
 
   /// DeepSpeed only warns where it finds no `latest`, and goes on from random weights.
@@ -77,11 +86,18 @@ struct MountReadError: Failure {
   let errno: Int32
 
   var exitStatus: ExitStatus { .inputOutput }
+  var description: String { "\(path) can't be read: \(errnoMessage(errno)). .zerofs/log says more." }
+}
+
+/// An error of one node of a run.
+struct HostFailure: Failure {
+  let error: any Failure
+
+  var exitStatus: ExitStatus { error.exitStatus }
   var description: String {
     var name = [CChar](repeating: 0, count: 256)
     gethostname(&name, name.count - 1)
     let host = String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    return
-      "\(host): \(path) can't be read: \(errnoMessage(errno)). The command was not started; .zerofs/log says more."
+    return "\(host): the command was not started: \(error)"
   }
 }
