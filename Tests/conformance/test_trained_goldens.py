@@ -1,12 +1,15 @@
 """What real Megatron-DeepSpeed saved at step 0 of a Hugging Face model is that model again, byte for byte."""
+import gc
 import json
 from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file
 
 from conftest import SHARED
+from mounting import run
 from test_trained import DTYPES, model, same
 
 GOLDEN = SHARED / "golden"
@@ -51,6 +54,32 @@ def test_family(tree: str, mount, measured) -> None:
     with mount(GOLDEN / "families/trees" / tree, "--as", "hf", "--like", hf) as m:
         actual = model(m.path)
     agree(tree, without_copy(weights(hf, torch.bfloat16), actual), actual, measured)
+
+
+# Trees of these families → the model_type that the run's arguments are described by.
+KIN = {"arcee": "arcee", "gpt2": "gpt2", "gpt_bigcode_mha": "gpt2", "gpt_neox_sequential": "gpt_neox", "helium": "llama",
+       "nemotron": "nemotron", "qwen2": "llama", "stablelm_nobias": "stablelm", "starcoder2": "starcoder2"}
+
+
+@pytest.mark.parametrize("family", KIN)
+def test_described_by_the_run_alone(family: str, mount) -> None:
+    """Without --like: another family maybe, and the same logits."""
+    tree, logits = GOLDEN / f"families/trees/{family}-pipe-tp2pp2-z1", []
+    for like in ([], ["--like", GOLDEN / "families/hf" / family]):
+        with mount(tree, "--as", "hf", "--dtype", "fp32", *like) as m:
+            described = json.loads((m.path / "config.json").read_text())["model_type"]
+            assert like or described == KIN[family]
+            network = transformers.AutoModelForCausalLM.from_pretrained(m.path, dtype=torch.float32).eval()
+            with torch.no_grad():
+                logits.append(network(torch.arange(40)[None] * 3).logits)
+            del network  # it maps the files
+            gc.collect()
+    torch.testing.assert_close(*logits, rtol=0, atol=4e-6)
+
+
+def test_no_family_has_it(zerofs: Path) -> None:
+    refused = run(zerofs, "plan", GOLDEN / "families/trees/glm-pipe-tp2pp2-z1", "--as", "hf")
+    assert refused.returncode == 3 and "--like" in refused.stderr
 
 
 @pytest.mark.parametrize("name", EXTENDED)

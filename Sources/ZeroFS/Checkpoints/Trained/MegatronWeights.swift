@@ -15,7 +15,7 @@ enum MegatronWeights {
     let (configuration, table) = try described(checkpoint, stored, model, like: like, dtype)
     let geometry = try MegatronGeometry(
       table, layout: stored.layout, vocabulary: stored.vocabulary, isTied: stored.isTied)
-    if let like { try check(model, geometry, like: like) }
+    try check(model, geometry, like: like, path: checkpoint.path)
     let tensors = HuggingFaceTensors(geometry, vocabularyRows: table.configuration.vocabSize)
     let registered = table.family.modules(layers: table.configuration.layers).flatMap {
       ["\($0.stored).weight", "\($0.stored).bias"]
@@ -60,14 +60,10 @@ enum MegatronWeights {
         (like.dtypeName, .string(dtype.torchName)),
       ])
     } else {
-      guard model.isLlama else {
-        throw TrainedError.unsupported(
-          path: checkpoint.path, what: "the model's family",
-          why:
-            "the run's args don't tell it, for several have a model like this. Give --like a directory with its config.json."
-        )
+      guard let own = model.description(vocabularySize: size, dtype: dtype) else {
+        throw unknownFamily(checkpoint.path)
       }
-      text = model.configuration(vocabularySize: size, dtype: dtype)
+      text = own
     }
     let configuration = try ConfigurationFile(
       contents: Array(text.utf8), path: like?.configuration.path ?? model.path)
@@ -80,10 +76,25 @@ enum MegatronWeights {
     return (configuration, table)
   }
 
-  /// What the run computed is what the configuration says.
-  private static func check(_ model: RunModel, _ geometry: MegatronGeometry, like: ModelDescription)
+  private static func unknownFamily(_ path: String) -> TrainedError {
+    .unsupported(
+      path: path, what: "the model's family",
+      why:
+        "the run's args don't tell it, or no family is like this. Give --like a directory with its config.json."
+    )
+  }
+
+  /// What the run computed is what the configuration says: that of `like`, or the one made for it.
+  private static func check(
+    _ model: RunModel, _ geometry: MegatronGeometry, like: ModelDescription?, path: String
+  )
     throws(TrainedError)
   {
+    guard let like else {
+      let differs = ArgumentFact.ofModel(geometry).contains { !$0.isMet(by: model.arguments) }
+      if differs || geometry.table.architecture.extensionNeed == .always { throw unknownFamily(path) }
+      return
+    }
     for fact in ArgumentFact.ofModel(geometry) where !fact.isMet(by: model.arguments) {
       throw .conflict(
         like: like.configuration.path, argument: fact.name,

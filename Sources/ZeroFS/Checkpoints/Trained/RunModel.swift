@@ -12,7 +12,7 @@ struct RunModel: Sendable {
   /// The description of such a model, which the arguments alone aren't.
   let like: ModelDescription?
 
-  /// Whether Llama's configuration has all of it. Otherwise the family is MDS's own, which no Hugging Face directory has.
+  /// Whether Llama's configuration has all of it.
   var isLlama: Bool {
     extensionSpec == nil && !isLayerNorm && arguments.isTrue("swiglu") && !hasLearnedPositions
       && rotaryPercent == 1
@@ -23,14 +23,14 @@ struct RunModel: Sendable {
   /// Rows of the embedding, over all tensor-parallel ranks.
   var paddedVocabulary: Int { arguments.int("padded_vocab_size") ?? 0 }
 
-  private var hasBiases: Bool { arguments.isTrue("add_bias_linear") }
-  private var isLayerNorm: Bool { arguments.string("normalization") != "rmsnorm" }
-  private var hasLearnedPositions: Bool { !arguments.isTrue("use_rotary_position_embeddings") }
-  private var rotaryPercent: Double { arguments.double("rotary_percent") ?? 1 }
-  private var epsilon: Double { arguments.double("layernorm_epsilon") ?? 1e-5 }
-  private var theta: Int { arguments.int("rope_theta") ?? 10_000 }
+  var hasBiases: Bool { arguments.isTrue("add_bias_linear") }
+  var isLayerNorm: Bool { arguments.string("normalization") != "rmsnorm" }
+  var hasLearnedPositions: Bool { !arguments.isTrue("use_rotary_position_embeddings") }
+  var rotaryPercent: Double { arguments.double("rotary_percent") ?? 1 }
+  var epsilon: Double { arguments.double("layernorm_epsilon") ?? 1e-5 }
+  var theta: Int { arguments.int("rope_theta") ?? 10_000 }
 
-  private var activation: Architecture.Activation {
+  var activation: Architecture.Activation {
     if arguments.isTrue("swiglu") { return .swiGLU }
     if arguments.isTrue("squared_relu") { return .squaredReLU }
     return arguments.isTrue("openai_gelu") || arguments.isTrue("bias_gelu_fusion") ? .geluTanh : .gelu
