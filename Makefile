@@ -11,7 +11,7 @@ PYTHON := .venv/bin/python
 CONFORMANCE := Tests/conformance
 REQUIREMENTS := $(CONFORMANCE)/requirements.txt $(CONFORMANCE)/requirements-nodeps.txt
 BUILD_PACKAGES := fuse3 libfuse3-dev libzstd-dev libisal-dev zlib1g-dev pkg-config
-PYTHON_PACKAGES := g++ python3-dev python3-venv mpich strace zstd
+PYTHON_PACKAGES := g++ python3-dev python3-venv mpich procps strace zstd
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 say = @printf '\n\033[1m==> %s\033[0m\n' $(1)
