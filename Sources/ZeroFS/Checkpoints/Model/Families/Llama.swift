@@ -3,7 +3,8 @@ import HuggingFace
 extension ModelFamily {
   /// transformers `models/llama/modeling_llama.py`: `LlamaForCausalLM`.
   static let llama = ModelFamily(
-    "llama", models: "Llama 2 and 3.0, CodeLlama, TinyLlama, SmolLM2, Falcon 3, Yi, DeepSeek LLM, R1 distills",
+    "llama",
+    models: "Llama 2 and 3.0, CodeLlama, TinyLlama, SmolLM2, Falcon 3, Yi, DeepSeek LLM, R1 distills",
     keys: ConfigurationKeys(),
     layer: decoderLayer(attentionBias: .attentionBias, outputBias: .attentionBias, mlpBias: .mlpBias))
 
