@@ -85,7 +85,7 @@ build-tests: build-packages
 	swift build --build-tests --scratch-path $(TESTS_BUILD)
 
 test: check build-packages python-packages ## everything that CI runs
-	@$(MAKE) --no-print-directory -j3 --output-sync build build-tests .venv/.stamp
+	@$(MAKE) --no-print-directory -j3 --output-sync=line build build-tests .venv/.stamp
 	$(call say,"Swift tests")
 	swift test --skip-build --scratch-path $(TESTS_BUILD)
 	$(call say,"The fuzzers' corpus")
