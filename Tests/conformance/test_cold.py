@@ -7,6 +7,7 @@ import platform
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -146,7 +147,7 @@ def test_a_source_that_stalls(halves: tuple[Path, Slow], zerofs: Path, mountpoin
     embedding, other = step / "layer_01-model_00-model_states.pt", step / "layer_03-model_00-model_states.pt"
     slow.forget()
     slow.stall()
-    readers = [subprocess.Popen(["python3", "-c", READER, embedding], stderr=subprocess.DEVNULL) for _ in range(READERS)]
+    readers = [reading(embedding) for _ in range(READERS)]
     try:
         assert wait_until(lambda: all(is_reading(reader.pid, embedding) for reader in readers), 60)
 
@@ -183,6 +184,36 @@ def test_a_source_that_stalls_and_goes_on(halves: tuple[Path, Slow], mount) -> N
         assert wait_until(lambda: is_reading(reader.pid, file))
         slow.resume()
         assert reader.communicate(timeout=60)[0] == expected
+
+
+def test_a_source_that_stalls_after_it_was_read_ahead(halves: tuple[Path, Slow], mount) -> None:
+    """What was read a moment ago isn't in memory for sure: its readers can be interrupted, too."""
+    hf, slow = halves
+    slow.forget()
+    shard = sum(file.stat().st_size for file in slow.path.iterdir())
+    seen = slow.counted()[1]
+    with mount(hf, "--follow-links") as m:      # which reads a byte to see that it serves, and reads ahead from there
+        while seen < shard:
+            seen += slow.counted()[1]
+            time.sleep(0.02)
+        file = m.path / "global_step0/layer_01-model_00-model_states.pt"
+        slow.forget()
+        slow.stall()
+        reader = reading(file)
+        try:
+            assert wait_until(lambda: is_reading(reader.pid, file))
+            reader.send_signal(signal.SIGINT)
+            assert reader.wait(timeout=60)
+        finally:
+            slow.resume()
+            reader.kill()
+            reader.wait()
+
+
+def reading(*paths: Path) -> subprocess.Popen:
+    """A reader that SIGINT ends, though it may be ignored here, as it is in a shell's background."""
+    return subprocess.Popen(["python3", "-c", READER, *paths], stderr=subprocess.DEVNULL,
+                            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
 
 def is_reading(process: int, path: Path) -> bool:
