@@ -20,14 +20,18 @@ LAYOUTS = {
 }
 
 
-def digest(rank: dict) -> dict:
-    """But for learned positions on the last stage: MDS has them there with the tied embedding, uses them for nothing, and loads the
-    masters only (DeepSpeed `runtime/pipe/module.py`: `load_state_dir` reads the stage's own layers, and the tied weight alone is
-    broadcast)."""
-    parameters = rank["digest"]["params"]
-    is_last = any(name.startswith("tied_modules.") for name in parameters) and "2.input_layernorm.weight" not in parameters
-    kept = {name: value for name, value in parameters.items() if not (is_last and "position_embeddings" in name)}
-    return {**rank["digest"], "params": kept}
+# OPT's learned positions on the last stage, which MDS has there with the tied embedding and uses for nothing: of these it loads the
+# masters only (DeepSpeed `runtime/pipe/module.py`: `load_state_dir` reads the stage's own layers, and the tied weight alone is
+# broadcast). The parameter is the seed's, as the prototype has it, too, when it loads this tree.
+POSITIONS = "tied_modules.embed.position_embeddings.weight"
+POSITIONS_OF_THE_SEED = "cdff9fb53e33d6e8bc59ddfd"
+
+
+def digest(golden: dict) -> dict:
+    parameters = golden["digest"]["params"]
+    if POSITIONS not in parameters or "2.input_layernorm.weight" in parameters:
+        return golden["digest"]
+    return {**golden["digest"], "params": parameters | {POSITIONS: [POSITIONS_OF_THE_SEED, *parameters[POSITIONS][1:]]}}
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -40,7 +44,7 @@ def test_golden_trees_load(layout: str, checkout: Path, tmp_path: Path, measured
     for case, r in results.items():
         golden = json.loads((TREES / f"{case}-{layout}.save.json").read_text())["ranks"]
         same = len(r.ranks) == len(golden) and all(
-            digest(a) == digest(b) and abs(a["loss"] - b["loss"]) < 1e-3 for a, b in zip(r.ranks, golden))
+            a["digest"] == digest(b) and abs(a["loss"] - b["loss"]) < 1e-3 for a, b in zip(r.ranks, golden))
         measured(case.removeprefix("x_"), f"golden {layout[:4]}", "same" if same else "differs")
         if not same:
             wrong[case] = r.said

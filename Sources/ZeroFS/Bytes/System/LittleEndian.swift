@@ -1,6 +1,6 @@
 /// Numbers as zip files and seek tables hold them. Not generic: a plan writes millions of them from another module.
 package struct LittleEndianBytes {
-  package var bytes: [UInt8] = []
+  package private(set) var bytes: [UInt8] = []
 
   package init() {}
 

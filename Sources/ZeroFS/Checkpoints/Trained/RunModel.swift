@@ -101,35 +101,6 @@ struct RunModel: Sendable {
     }
     return table
   }
-
-  /// `config.json` of the model as Llama, which transformers 4 and 5 read alike.
-  func configuration(vocabularySize: Int, dtype: DType) -> String {
-    var members = JSON.Members()
-    func number(_ name: String) -> JSON { .int(arguments.int(name) ?? 0) }
-    members.set("architectures", .array([.string("LlamaForCausalLM")]))
-    members.set("attention_bias", .bool(hasBiases))
-    members.set("head_dim", number("kv_channels"))
-    // Of the gated MLP; where there is another, the family says which.
-    members.set("hidden_act", .string(activation.isGated ? "silu" : "gelu"))
-    members.set("hidden_size", number("hidden_size"))
-    members.set("intermediate_size", number("ffn_hidden_size"))
-    members.set("max_position_embeddings", number("max_position_embeddings"))
-    members.set("mlp_bias", .bool(hasBiases))
-    members.set("model_type", .string("llama"))
-    members.set("num_attention_heads", number("num_attention_heads"))
-    members.set("num_hidden_layers", number("num_layers"))
-    members.set("num_key_value_heads", number("num_key_value_heads"))
-    members.set("rms_norm_eps", .double(epsilon))
-    var rope = JSON.Members()
-    rope.set("rope_theta", .double(Double(theta)))
-    rope.set("rope_type", .string("default"))
-    members.set("rope_parameters", .object(rope))
-    members.set("rope_theta", .double(Double(theta)))
-    members.set("tie_word_embeddings", .bool(isTied))
-    members.set("torch_dtype", .string(dtype.torchName))
-    members.set("vocab_size", .int(vocabularySize))
-    return JSON.object(members).text() + "\n"
-  }
 }
 
 extension JSON {

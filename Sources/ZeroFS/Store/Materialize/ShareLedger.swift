@@ -106,7 +106,11 @@ struct ShareLedger {
     // Several shares may join theirs at once: each under a name of its own.
     let target = TargetFile(name, in: root, partialStem: Self.partName(share))
     _ = try target.write(manifest.file, ByteProgress(totalBytes: manifest.file.count))
-    try root.sync()
+    // Without its name on the disk it says nothing.
+    do { try root.sync() } catch {
+      root.remove(name)
+      throw error
+    }
   }
 
   // MARK: the others
