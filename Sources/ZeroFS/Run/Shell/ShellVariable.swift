@@ -53,7 +53,7 @@ final class ShellRecord {
   private var bytes = 0
 
   /// Commands: launch scripts run some hundred, and this many take a fraction of a second.
-  static let maxSteps = 20_000
+  static let maxSteps = 10_000
   static let maxBytes = 64 << 20
   static let maxText = 4 << 20
 
