@@ -8,8 +8,8 @@ final class FileHandle: Sendable {
   let open: OpenFile
   /// Where the last read ended.
   private let end = Atomic(-1)
-  /// When a read was last answered, in nanoseconds of `clock`.
-  private let answered = Atomic(0)
+  /// When a read was last answered, or the file opened, in nanoseconds of `clock`.
+  private let answered: Atomic<Int>
   private let clock: @Sendable () -> Int
   private let cursor: LockedValue<PrefetchCursor>
 
@@ -17,6 +17,7 @@ final class FileHandle: Sendable {
   init(_ open: OpenFile, clock: @escaping @Sendable () -> Int = FileHandle.monotonicClock) {
     self.open = open
     self.clock = clock
+    answered = Atomic(clock())
     cursor = LockedValue(PrefetchCursor(open.file, of: open.entry))
   }
 

@@ -100,6 +100,31 @@ import Testing
     #expect(prefetcher.isCold(ranges[0]))
   }
 
+  /// What was in memory when it was last asked for may have left it since.
+  @Test func aWarmFileIsDoubtedAfterAPause() throws {
+    _ = try file.contents()
+    let ranges = [SourceRange(file, 0..<file.size)]
+    let now = Mutex<UInt32>(100)
+    let prefetcher = Prefetcher(clock: { now.withLock { $0 } })
+    while prefetcher.request(ranges) != .warm { sched_yield() }
+    func pass(_ seconds: UInt32) { now.withLock { $0 += seconds } }
+    pass(1)
+    #expect(prefetcher.request(ranges) == .warm)
+    pass(2)
+    #expect(prefetcher.request(ranges) == .doubtful)
+    #expect(prefetcher.request(ranges) == .warm)
+    pass(2)
+    var cursor = PrefetchCursor(files[0])
+    let doubts = [cursor.advance(to: 0, prefetcher), cursor.advance(to: 4096, prefetcher)]
+    #expect(doubts == [true, false])
+    pass(2)
+    #expect(prefetcher.isCold(ranges[0]))
+    #expect(!prefetcher.isCold(ranges[0]))
+    // Seconds that another thread has read a little earlier.
+    now.withLock { $0 -= 5 }
+    #expect(prefetcher.request(ranges) == .warm)
+  }
+
   @Test func warmingReadsEachPieceOnce() throws {
     let warming = Warming(files + files)
     #expect(warming.bytes == file.size)

@@ -45,6 +45,7 @@ package struct PrefetchCursor: Sendable {
     steps.removeFirst(passed)
     if position > start + asked || position < reached - PrefetchCursor.stride { restart(at: position) }
     reached = position
+    var mayWait = false
     while bytesAhead < PrefetchCursor.distance, steps.count < PrefetchCursor.maxSteps {
       // What is in memory is looked at a step ahead, and other files aren't.
       if !isCold && start + asked >= position + PrefetchCursor.stride { break }
@@ -54,7 +55,8 @@ package struct PrefetchCursor: Sendable {
       let bytes = ranges.reduce(0) { $0 + $1.bytes.count }
       if bytes > 0 {
         let answer = prefetcher.request(ranges)
-        isCold = answer != .warm
+        isCold = answer == .asked || answer == .full
+        if answer == .doubtful { mayWait = true }
         // Asked for again at the next call.
         if answer == .full { break }
       }
@@ -62,7 +64,7 @@ package struct PrefetchCursor: Sendable {
       steps.append(Step(end: start + asked, bytes: bytes))
       bytesAhead += bytes
     }
-    return isCold
+    return isCold || mayWait
   }
 
   /// The reader went elsewhere in its file.
