@@ -305,8 +305,9 @@ extension Shell {
 
   private static func isGlob(_ text: String) -> Bool {
     guard !ShellUnknown.isIn(text) else { return false }
-    return text.contains { $0 == "*" || $0 == "?" }
-      || text.firstIndex(of: "[").map { text[$0...].contains("]") } == true
+    let bytes = text.utf8
+    return bytes.contains { $0 == UInt8(ascii: "*") || $0 == UInt8(ascii: "?") }
+      || bytes.firstIndex(of: UInt8(ascii: "[")).map { bytes[$0...].contains(UInt8(ascii: "]")) } == true
   }
 
   /// What fields end at: `$IFS`.

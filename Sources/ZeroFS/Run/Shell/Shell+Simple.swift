@@ -129,7 +129,7 @@ extension Shell {
   }
 
   static func base(_ word: String) -> String {
-    word.lastIndex(of: "/").map { String(word[word.index(after: $0)...]) } ?? word
+    word.utf8.lastIndex(of: UInt8(ascii: "/")).map { String(word[word.utf8.index(after: $0)...]) } ?? word
   }
 
   /// What a program is given may be changed by it.

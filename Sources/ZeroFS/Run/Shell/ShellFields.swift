@@ -32,22 +32,21 @@ struct ShellFields {
 
   /// What isn't quoted is cut at separators. An open part stays whole.
   mutating func split(_ text: String) {
-    guard text.contains(where: { separators.contains($0) || "*?[\0".contains($0) }) else {
-      if !text.isEmpty { append(text) }
-      return
-    }
-    var isOpen = false
-    for character in text {
-      if character == ShellUnknown.mark { isOpen.toggle() }
-      if isOpen || !separators.contains(character) {
-        append(String(character), isGlob: !isOpen && (character == "*" || character == "?"))
-      } else if character.isWhitespace {
-        finish()
-      } else {
-        if current == nil { current = Field() }
-        finish()
+    let (scalars, separators) = (text.unicodeScalars, Array(separators.unicodeScalars))
+    var (start, isOpen, isGlob) = (scalars.startIndex, false, false)
+    for index in scalars.indices {
+      let scalar = scalars[index]
+      if scalar == ShellUnknown.markScalar { isOpen.toggle() }
+      if isOpen || !separators.contains(scalar) {
+        if !isOpen && (scalar == "*" || scalar == "?") { isGlob = true }
+        continue
       }
+      if start < index { append(String(scalars[start..<index]), isGlob: isGlob) }
+      if !scalar.properties.isWhitespace && current == nil { current = Field() }
+      finish()
+      (start, isGlob) = (scalars.index(after: index), false)
     }
+    if start < scalars.endIndex { append(String(scalars[start...]), isGlob: isGlob) }
   }
 
   mutating func finish() {

@@ -1,7 +1,8 @@
 /// Texts of which parts are known only where the run is. Such a part stands between two NUL bytes, which no text of bash's has:
 /// the line of the script that leaves it open, and what is written there.
 enum ShellUnknown {
-  static let mark: Character = "\u{0}"
+  static let mark = Character(markScalar)
+  static let markScalar: Unicode.Scalar = "\u{0}"
   static let maxDescription = 80
 
   static func text(_ line: Int, _ written: String) -> String {

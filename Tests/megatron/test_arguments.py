@@ -1,0 +1,67 @@
+"""`zerofs args` in real Megatron-DeepSpeed: what it prints is enough, and each argument of it is needed."""
+import json
+import re
+import shlex
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+
+from mounting import mounted
+from test_mount import ZEROFS, pytestmark  # noqa: F401
+from training import SEQUENCE, SHARED, losses, run, script_of, write_corpus
+
+# One of each kind: gated and not, RMSNorm and LayerNorm, learned positions, partial rotation, other bases and epsilons.
+MODELS = ["llama_theta", "families/hf/gpt2", "families/hf/stablelm", "families/hf/qwen2"]
+# Without it the run is the same, since torch.distributed's own backend is what a CPU has: it is ours, not the model's.
+OURS = """--seq-length {sequence} --micro-batch-size 2 --global-batch-size 2 --train-iters 1 --lr 0 --lr-decay-style constant
+    --data-path {corpus} --data-cache-path {cache} --split 100,0,0 --num-workers 0 --log-interval 1 --eval-iters 0
+    --eval-interval 100 --save-interval 100 --deepspeed_config {config} --distributed-backend gloo --seed 7
+    --no-masked-softmax-fusion --no-bias-gelu-fusion --no-bias-dropout-fusion --no-gradient-accumulation-fusion"""
+
+
+def model_of(name: str, folder: Path) -> Path:
+    if name != "llama_theta":
+        return SHARED / "golden" / name
+    torch.manual_seed(3)
+    config = transformers.LlamaConfig(
+        hidden_size=64, intermediate_size=176, num_hidden_layers=2, num_attention_heads=8, num_key_value_heads=4, head_dim=8,
+        vocab_size=259, max_position_embeddings=256, rms_norm_eps=1e-3, rope_parameters={"rope_theta": 5e5, "rope_type": "default"},
+        initializer_range=0.08)
+    transformers.LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", MODELS, ids=lambda name: name.split("/")[-1])
+def test_each_argument_is_needed(name: str, checkout: Path, tmp_path: Path, measured) -> None:
+    hf = model_of(name, tmp_path / "hf")
+    layout = ["--dtype", "fp32", "--no-pipeline-parallel"]
+    printed = subprocess.run([ZEROFS, "args", hf, *layout, "--deepspeed-config-out", tmp_path / "unused.json"],
+                             check=True, capture_output=True, text=True).stdout
+    lines = [words for line in printed.splitlines() if (words := shlex.split(line, comments=True))]
+    lines = [words for words in lines if words[0] not in ("--deepspeed_config", "--micro-batch-size", "--zero-stage")]
+    config = tmp_path / "deepspeed.json"
+    config.write_text(json.dumps({"train_micro_batch_size_per_gpu": 2, "train_batch_size": 2, "steps_per_print": 1000,
+                                  "zero_optimization": {"stage": 1}}))
+    corpus = write_corpus(tmp_path / "corpus")
+    (mountpoint := tmp_path / "mnt").mkdir()
+    with mounted(ZEROFS, hf, mountpoint, *layout) as m:
+        def trained(without: int | None) -> subprocess.CompletedProcess:
+            ours = OURS.format(sequence=SEQUENCE, corpus=corpus, cache=tmp_path / f"cache-{without}", config=config).split()
+            given = [word for index, words in enumerate(lines) if index != without for word in words]
+            return run(checkout, [checkout / script_of(checkout), *given, *ours, "--load", m.path, "--finetune"])
+        with ThreadPoolExecutor(2) as pool:
+            whole, *others = pool.map(trained, [None, *range(len(lines))])
+    [right] = losses(whole)
+    needless = []
+    for words, done in zip(lines, others):
+        found = re.findall(r"lm loss[:=] ?([\d.E+-]+)", done.stdout) if done.returncode == 0 else []
+        says = next((line.split("# ")[1] for line in printed.splitlines() if line.startswith(words[0] + " ")), "")
+        what = "stops" if not found else "the same" if float(found[0]) == right else found[0]
+        measured(f"args: {hf.name}", words[0], f"{what} ({says.split(':')[0]})")
+        if what == "the same":
+            needless.append(words[0])
+    assert not needless, f"without them the loss is {right}, too"
