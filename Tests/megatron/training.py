@@ -21,12 +21,14 @@ def script_of(checkout: Path) -> str:
     return next(s for s in SCRIPTS if (checkout / s).is_file())
 
 
-def write_corpus(prefix: Path) -> Path:
-    """One document of random tokens in MDS's indexed format (megatron/data/indexed_dataset.py, MMapIndexedDataset)."""
-    tokens = np.random.default_rng(1).integers(0, VOCABULARY - 1, 20_000, dtype=np.int32)
-    prefix.with_suffix(".bin").write_bytes(tokens.tobytes())
-    head = b"MMIDIDX\0\0" + struct.pack("<QBQQ", 1, 4, 1, 2)      # version, int32, sequences, documents + 1
-    index = np.int32([len(tokens)]).tobytes() + np.int64([0]).tobytes() + np.int64([0, 1]).tobytes()
+def write_corpus(prefix: Path, documents: int = 1, size: int = 20_000, period: int | None = None) -> Path:
+    """Documents of `size` random tokens, or of the same `period` again and again, in MDS's indexed format
+    (megatron/data/indexed_dataset.py, MMapIndexedDataset)."""
+    drawn = np.random.default_rng(1).integers(0, VOCABULARY - 1, period or documents * size, dtype=np.int32)
+    prefix.with_suffix(".bin").write_bytes(np.resize(drawn, documents * size).tobytes())
+    head = b"MMIDIDX\0\0" + struct.pack("<QBQQ", 1, 4, documents, documents + 1)      # version, int32, sequences, documents + 1
+    starts = np.arange(documents, dtype=np.int64) * size * 4
+    index = np.full(documents, size, np.int32).tobytes() + starts.tobytes() + np.arange(documents + 1, dtype=np.int64).tobytes()
     prefix.with_suffix(".idx").write_bytes(head + index)
     return prefix
 
@@ -59,17 +61,21 @@ def free_port() -> int:
 
 def run(checkout: Path, command: list, ranks: int = 1, path: tuple = (), **environment: object) -> subprocess.CompletedProcess:
     """python COMMAND…, on that many ranks; PYTHONPATH is `path`, MDS, and the stand-ins."""
-    paths = [*path, checkout, HERE / "stand_ins", SHARED / "oracle/stubs"]
-    env = os.environ | {
-        "PYTHONPATH": os.pathsep.join(map(str, paths)), "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1",
-        "CUDA_VISIBLE_DEVICES": "", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WANDB_MODE": "disabled",
-        "PATH": os.pathsep.join([str(HERE / "stand_ins/bin"), str(Path(sys.executable).parent), os.environ["PATH"]]),
-    } | {k: str(v) for k, v in environment.items()}
+    env = environment_of(checkout, path) | {k: str(v) for k, v in environment.items()}
     if ranks == 1:
         env |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
     launcher = ["mpiexec", "-n", str(ranks)] if ranks > 1 else []
     return subprocess.run([*launcher, sys.executable, "-W", "ignore", *map(str, command)], env=env, capture_output=True,
                           text=True, timeout=1200, cwd=checkout)
+
+
+def environment_of(checkout: Path, path: tuple = ()) -> dict[str, str]:
+    paths = [*path, checkout, HERE / "stand_ins", SHARED / "oracle/stubs"]
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join(map(str, paths)), "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WANDB_MODE": "disabled",
+        "PATH": os.pathsep.join([str(HERE / "stand_ins/bin"), str(Path(sys.executable).parent), os.environ["PATH"]]),
+    }
 
 
 def losses(done: subprocess.CompletedProcess) -> list[float]:

@@ -23,6 +23,25 @@ def run(model, more, script, arguments):
         raise ExtensionError(f"--hf: {zerofs}: {error.strerror}: install zerofs, or name the program by ZEROFS=…") from None
 
 
+def run_in_place_of(words):
+    """As `--hf $ZEROFS_MEGATRON_HF` before the script, in a process that starts as one of MDS's training scripts.
+
+    words: sys.orig_argv. It has sys.path, but has run nothing yet.
+    """
+    script = next((i for i, word in enumerate(words) if i and word.endswith(".py") and not word.startswith("-")), None)
+    model = os.environ.get("ZEROFS_MEGATRON_HF")
+    if not model or script is None or not training_script(words[script]) or {"-c", "-m"} & set(words[1:script]):
+        return
+    del os.environ["ZEROFS_MEGATRON_HF"]      # not for the processes that follow
+    run(model, os.environ.get("ZEROFS_MEGATRON_OPTIONS", ""), words[script], words[script + 1:])
+
+
+def training_script(path):
+    """Whether it is one of those at the top of a checkout."""
+    folder, name = os.path.split(os.path.abspath(path))
+    return name.startswith("pretrain_") and os.path.isdir(os.path.join(folder, "megatron"))
+
+
 def command(zerofs, model, more, script, arguments):
     """Which options of the run decide what is mounted, `zerofs` finds in its arguments; files that they name, it is given."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)

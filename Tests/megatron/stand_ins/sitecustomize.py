@@ -19,8 +19,19 @@ def build_sample_idx(sizes, doc_idx, seq_length, num_epochs, tokens_per_epoch, *
     return _build_sample_idx(sizes, doc_idx, seq_length, num_epochs, tokens_per_epoch)
 
 
+def build_blending_indices(dataset_index, dataset_sample_index, weights, datasets, size, *_):
+    assert datasets == 1, "the tests have one corpus"
+    dataset_index[:size] = 0
+    dataset_sample_index[:size] = range(size)
+
+
+def build_concat_indices(dataset_index, dataset_sample_index, samples, datasets, *_):
+    build_blending_indices(dataset_index, dataset_sample_index, None, datasets, samples[0])
+
+
 stand_in("megatron.model.vision.knn_monitor", compute_feature_bank=None)      # needs torchvision
-stand_in("megatron.data.helpers", build_sample_idx=build_sample_idx)          # C++
+stand_in("megatron.data.helpers", build_sample_idx=build_sample_idx,          # C++
+         build_blending_indices=build_blending_indices, build_concat_indices=build_concat_indices)
 stand_in("deepspeed.compression.compress", init_compression=None, redundancy_clean=None)      # gone from DeepSpeed 0.19
 world = types.SimpleNamespace(Barrier=lambda: None)
 stand_in("mpi4py", MPI=stand_in("mpi4py.MPI", COMM_WORLD=world))

@@ -1,0 +1,115 @@
+"""ALCF's own launch scripts, unedited, of a copy of the checkout: what a job reads of a model comes from a mount of its own.
+
+stand_ins/alcf has what these scripts fetch, and the launcher of the machine.
+"""
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+import transformers
+
+from test_mount import ZEROFS, pytestmark  # noqa: F401
+from training import HERE, PACKAGE, SEQUENCE, SHARED, environment_of, losses, write_corpus
+
+LIMIT = 5e-3      # of bf16's own rounding of a loss
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    """Of Llama 3's theta, with a tokenizer."""
+    torch.manual_seed(3)
+    config = transformers.LlamaConfig(
+        hidden_size=64, intermediate_size=176, num_hidden_layers=2, num_attention_heads=8, num_key_value_heads=4, head_dim=8,
+        vocab_size=259, max_position_embeddings=1024, rms_norm_eps=1e-5, initializer_range=0.08,
+        rope_parameters={"rope_theta": 5e5, "rope_type": "default"})
+    folder = tmp_path_factory.mktemp("model") / "hf"
+    transformers.LlamaForCausalLM(config).bfloat16().save_pretrained(folder)
+    for file in (SHARED / "golden/hf/llama_bf16").glob("tokenizer*"):
+        shutil.copy(file, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def copy(checkout: Path, tmp_path_factory) -> Path:
+    if not (checkout / "train_alcf.sh").is_file():
+        pytest.skip(f"{checkout} isn't ALCF's")
+    return shutil.copytree(checkout, tmp_path_factory.mktemp("alcf") / "MDS", ignore=shutil.ignore_patterns(".git", "__pycache__"))
+
+
+def right_loss(model: Path, folder: Path) -> float:
+    """transformers', of the only sample of a corpus that repeats itself."""
+    tokens = numpy.fromfile((folder / "corpus").with_suffix(".bin"), "int32")
+    ids = torch.from_numpy(tokens[None, :SEQUENCE + 1]).long()
+    llm = transformers.AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    with torch.no_grad():
+        logits = llm(ids[:, :-1]).logits
+    return float(torch.nn.functional.cross_entropy(logits[0], ids[0, 1:]))
+
+
+class Job:
+    """train_alcf.sh with the environment and the arguments that `zerofs args --format helpers` prints."""
+
+    def __init__(self, copy: Path, model: Path, folder: Path, save: str) -> None:
+        write_corpus(folder / "corpus", documents=100, size=8 * SEQUENCE, period=SEQUENCE)
+        (files := folder / "files.txt").write_text(f"1.0 {folder / 'corpus'} corpus\n")
+        (hosts := folder / "hosts").write_text("here\n")
+        env = environment_of(copy, (PACKAGE / "zerofs_megatron/auto",)) | {
+            "PBS_O_WORKDIR": str(copy), "HOSTFILE": str(hosts), "NGPU_PER_HOST": "2", "WORLD_SIZE": "2", "BE": "gloo",
+            "DATA_FILE_LIST": str(files), "SEQ": str(SEQUENCE), "TRAIN_ITERS": "8", "SAVE_INTERVAL": "2", "EVAL_ITERS": "1",
+            "TRAIN_TOKENS": "", "LR": "0.001", "NO_FLASH_ATTN": "1", "NO_TENSORBOARD": "1", "PIP_NO_INDEX": "1",
+            "CKPT_DIR": str(folder / save), "ZEROFS_MEGATRON_HF": str(model), "ZEROFS": str(ZEROFS), "SHELL": "/bin/bash",
+            "JOB": str(folder)}
+        env["PATH"] = f"{HERE / 'stand_ins/alcf'}:{env['PATH']}"
+        self.saved, self.marker, self.environment, self.copy = folder / save, f"JOB={folder}".encode(), env, copy
+        self.model = model
+
+    def start(self, *more: str) -> subprocess.Popen:
+        script = (f'source <("$ZEROFS" args {self.model} --no-pipeline-parallel --format helpers); '
+                  'bash train_alcf.sh "${ARGS[@]}" "$@"')
+        return subprocess.Popen(["bash", "-c", script, "job", *more], env=self.environment, cwd=self.copy, text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def run(self, *more: str) -> list[float]:
+        process = self.start(*more)
+        said, _ = process.communicate(timeout=600)
+        found = losses(subprocess.CompletedProcess([], process.returncode, said, ""))
+        assert found, said[-5000:]      # the script ends with 0 whatever happens
+        return found
+
+    def kill(self) -> None:
+        """As a batch system does at the end."""
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if self.marker in (process / "environ").read_bytes().split(b"\0"):
+                    os.kill(int(process.name), signal.SIGKILL)
+            except OSError:
+                pass
+
+
+def mounts_of(folder: Path) -> list[str]:
+    return [line for line in Path("/proc/mounts").read_text().splitlines() if "fuse.zerofs" in line and str(folder) in line]
+
+
+def test_train_alcf_three_jobs(copy: Path, model: Path, tmp_path: Path, measured) -> None:
+    """Sent again as it is: the first job is cut, the second killed while it saves, the third goes on from what is whole."""
+    whole = Job(copy, model, tmp_path, "whole").run()
+    right = right_loss(model, tmp_path)
+    measured("train_alcf.sh", "first loss", f"{whole[0]:.4f}, transformers {right:.4f}")
+    assert len(whole) == 8 and whole[0] == pytest.approx(right, abs=LIMIT) and whole[-1] < whole[0] - 0.1
+    chain = Job(copy, model, tmp_path, "chain")
+    assert chain.run("--exit-interval", "2") == pytest.approx(whole[:2], abs=1e-6)
+    latest = chain.saved / "latest"
+    assert latest.read_text() == "global_step2"
+    second = chain.start()
+    while not (chain.saved / "global_step4").exists():
+        assert second.poll() is None, second.communicate()[0][-3000:]
+    chain.kill()
+    second.communicate(timeout=60)
+    assert latest.read_text() == "global_step2", "it was killed too late to be told from one that had saved"
+    assert chain.run() == pytest.approx(whole[2:], abs=1e-6)
+    assert latest.read_text() == "global_step8" and not mounts_of(tmp_path)
