@@ -2,10 +2,13 @@
 
 stand_ins/alcf has what these scripts fetch, and the launcher of the machine.
 """
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
+import threading
 from pathlib import Path
 
 import numpy
@@ -13,25 +16,29 @@ import pytest
 import torch
 import transformers
 
+from mounting import mounted
 from test_mount import ZEROFS, pytestmark  # noqa: F401
 from training import HERE, PACKAGE, SEQUENCE, SHARED, environment_of, losses, write_corpus
 
 LIMIT = 5e-3      # of bf16's own rounding of a loss
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Path:
-    """Of Llama 3's theta, with a tokenizer."""
+def made(folder: Path, **more: object) -> Path:
+    """A Llama with a tokenizer."""
     torch.manual_seed(3)
     config = transformers.LlamaConfig(
         hidden_size=64, intermediate_size=176, num_hidden_layers=2, num_attention_heads=8, num_key_value_heads=4, head_dim=8,
-        vocab_size=259, max_position_embeddings=1024, rms_norm_eps=1e-5, initializer_range=0.08,
-        rope_parameters={"rope_theta": 5e5, "rope_type": "default"})
-    folder = tmp_path_factory.mktemp("model") / "hf"
+        vocab_size=259, max_position_embeddings=4096, initializer_range=0.08,
+        rope_parameters={"rope_theta": 5e5, "rope_type": "default"}, **more)
     transformers.LlamaForCausalLM(config).bfloat16().save_pretrained(folder)
     for file in (SHARED / "golden/hf/llama_bf16").glob("tokenizer*"):
         shutil.copy(file, folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    return made(tmp_path_factory.mktemp("model") / "hf", rms_norm_eps=1e-5)      # helpers.sh has no epsilon
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +48,14 @@ def copy(checkout: Path, tmp_path_factory) -> Path:
     return shutil.copytree(checkout, tmp_path_factory.mktemp("alcf") / "MDS", ignore=shutil.ignore_patterns(".git", "__pycache__"))
 
 
-def right_loss(model: Path, folder: Path) -> float:
-    """transformers', of the only sample of a corpus that repeats itself."""
-    tokens = numpy.fromfile((folder / "corpus").with_suffix(".bin"), "int32")
-    ids = torch.from_numpy(tokens[None, :SEQUENCE + 1]).long()
+def cross_entropy(model: Path, ids: list[int], start: int = 0) -> float:
+    """transformers', of the tokens from `start` on."""
     llm = transformers.AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    given = torch.tensor([ids])
     with torch.no_grad():
-        logits = llm(ids[:, :-1]).logits
-    return float(torch.nn.functional.cross_entropy(logits[0], ids[0, 1:]))
+        logits = llm(given[:, :-1]).logits[0]
+    after = max(start, 1)
+    return float(torch.nn.functional.cross_entropy(logits[after - 1:], given[0, after:]))
 
 
 class Job:
@@ -98,7 +105,7 @@ def mounts_of(folder: Path) -> list[str]:
 def test_train_alcf_three_jobs(copy: Path, model: Path, tmp_path: Path, measured) -> None:
     """Sent again as it is: the first job is cut, the second killed while it saves, the third goes on from what is whole."""
     whole = Job(copy, model, tmp_path, "whole").run()
-    right = right_loss(model, tmp_path)
+    right = cross_entropy(model, numpy.fromfile(tmp_path / "corpus.bin", "int32")[:SEQUENCE + 1].tolist())
     measured("train_alcf.sh", "first loss", f"{whole[0]:.4f}, transformers {right:.4f}")
     assert len(whole) == 8 and whole[0] == pytest.approx(right, abs=LIMIT) and whole[-1] < whole[0] - 0.1
     chain = Job(copy, model, tmp_path, "chain")
@@ -113,3 +120,46 @@ def test_train_alcf_three_jobs(copy: Path, model: Path, tmp_path: Path, measured
     assert latest.read_text() == "global_step2", "it was killed too late to be told from one that had saved"
     assert chain.run() == pytest.approx(whole[2:], abs=1e-6)
     assert latest.read_text() == "global_step8" and not mounts_of(tmp_path)
+
+
+EXAMPLE = {"instruction": "Name a city.", "input": "", "output": "Lima, where it seldom rains."}
+PROMPT = ("Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
+          "### Instruction:\n{instruction}\n\n### Response:")      # megatron/data/prompt_dataset.py, PROMPT_DICT
+
+
+def test_finetune_llama(copy: Path, tmp_path: Path, measured) -> None:
+    """With the lines that `zerofs args --format finetune` changes: theta, epsilon, tokenizer, what is loaded."""
+    model, point = made(tmp_path / "hf", rms_norm_eps=1e-3), tmp_path / "mnt"
+    point.mkdir()
+    (copy / "dataset").mkdir(exist_ok=True)
+    (copy / "dataset/alpaca_data.json").write_text(json.dumps([EXAMPLE] * 8))
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model)
+    prompt = PROMPT.format_map(EXAMPLE)
+    ids = tokenizer(f"{prompt}{EXAMPLE['output']}{tokenizer.eos_token}").input_ids
+    right = cross_entropy(model, ids, start=len(tokenizer(prompt).input_ids))
+    layout = ["--pp", 2, "--zero-stage", 1]
+    env = environment_of(copy) | {"WORLD_SIZE": "2", "BACKEND": "gloo", "MICRO_BATCH_SIZE": "1", "ZEROFS": str(ZEROFS),
+                                  "MNT": str(point)}
+    env["PATH"] = f"{HERE / 'stand_ins/alcf'}:{env['PATH']}"
+    divisor = next(argument["values"][0] for argument in json.loads(subprocess.check_output(
+        [ZEROFS, "args", model, *map(str, layout), "--format", "json"]))["arguments"]
+        if argument["argument"] == "--make-vocab-size-divisible-by")
+    script = (f'source <("$ZEROFS" args {model} {" ".join(map(str, layout))} --format finetune); '
+              "exec bash ALCF/examples/finetune_llama3/finetune_llama.sh")
+    with mounted(ZEROFS, model, point, *layout, "--make-vocab-size-divisible-by", divisor):
+        with subprocess.Popen(["bash", "-c", script], env=env, cwd=copy, text=True, start_new_session=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+            said, found = [], []
+            end = threading.Timer(300, process.kill)
+            end.start()
+            for line in process.stdout:      # it would train for 3,500 steps
+                said.append(line)
+                found += [float(loss) for loss in re.findall(r"lm loss[:=] ?([\d.E+-]+)", line)]
+                if len(found) == 3:
+                    break
+            end.cancel()
+            subprocess.run(["pkill", "-KILL", "-f", f"finetune_llama.py --load {point}"])
+            process.kill()
+    assert len(found) == 3, "".join(said)[-5000:]
+    measured("finetune_llama.sh", "first loss", f"{found[0]:.4f}, transformers {right:.4f}")
+    assert found[0] == pytest.approx(right, abs=LIMIT)

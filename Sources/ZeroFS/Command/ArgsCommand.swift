@@ -18,7 +18,7 @@ struct ArgsCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "lines, shell (an array of bash), helpers (variables of ALCF's helpers.sh), or json.",
+      "lines, shell (an array of bash), helpers (variables of ALCF's helpers.sh), finetune (edits of its finetune_llama.sh), or json.",
       valueName: "format"))
   var format: MegatronCommandLine.Format = .lines
 

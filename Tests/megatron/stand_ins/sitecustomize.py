@@ -33,6 +33,18 @@ stand_in("megatron.model.vision.knn_monitor", compute_feature_bank=None)      # 
 stand_in("megatron.data.helpers", build_sample_idx=build_sample_idx,          # C++
          build_blending_indices=build_blending_indices, build_concat_indices=build_concat_indices)
 stand_in("deepspeed.compression.compress", init_compression=None, redundancy_clean=None)      # gone from DeepSpeed 0.19
+
+
+class SummaryWriter:      # of tensorboard, which finetune_llama.sh always asks for
+    def __init__(self, *_, **__):
+        pass
+
+    def __getattr__(self, name):
+        return lambda *_, **__: None
+
+
+stand_in("torch.utils.tensorboard")
+stand_in("torch.utils.tensorboard.writer", SummaryWriter=SummaryWriter)
 world = types.SimpleNamespace(Barrier=lambda: None)
 stand_in("mpi4py", MPI=stand_in("mpi4py.MPI", COMM_WORLD=world))
 

@@ -24,7 +24,7 @@ struct HelpersEnvironment {
     "deepspeed", "bf16", "fp16", "no_pipeline_parallel", "max_position_embeddings", "bias_gelu_fusion",
   ]
   /// What it passes without `NO_LLAMA`, and what else goes with it then.
-  private static let ofLlama: [String: ArgumentValue] = [
+  static let ofLlama: [String: ArgumentValue] = [
     "swiglu": .bool(true), "normalization": .string("rmsnorm"), "add_bias_linear": .bool(false),
     "use_rotary_position_embeddings": .bool(true), "untie_embeddings_and_output_weights": .bool(true),
     "hidden_dropout": .float(0), "attention_dropout": .float(0),

@@ -191,7 +191,7 @@ extension MegatronCommandLine {
 // MARK: - Formats
 
 extension MegatronCommandLine {
-  package enum Format: String, CaseIterable, Sendable { case lines, shell, helpers, json }
+  package enum Format: String, CaseIterable, Sendable { case lines, shell, helpers, finetune, json }
 
   package func text(_ format: Format) -> String {
     switch format {
@@ -199,6 +199,7 @@ extension MegatronCommandLine {
     case .shell:
       (notes.map { "# \($0)" } + ["MODEL_ARGS=("] + lines.map { "  \($0)" } + [")"]).joined(separator: "\n")
     case .helpers: HelpersEnvironment(self).text
+    case .finetune: FinetuneScript(self).text
     case .json: reportJSON(Report(arguments: arguments, notes: notes))
     }
   }
