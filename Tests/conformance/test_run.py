@@ -163,14 +163,45 @@ def test_each_node_mounts_for_itself(victim: str | None, nodes, hf: Path, zerofs
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mount namespaces need root")
-def test_a_node_that_cannot_mount_is_named(nodes, hf: Path, zerofs: Path) -> None:
+@pytest.mark.parametrize("saves", [True, False])
+def test_a_node_that_cannot_mount_is_named(saves: bool, nodes, hf: Path, zerofs: Path, tmp_path: Path) -> None:
+    """With a directory that all nodes share the command starts on none of them."""
     enter, kept = nodes
     for number, node in enumerate(kept):
         subprocess.run(["nsenter", "-t", str(node.pid), "-m", "-u", "hostname", f"node{number}"], check=True)
     subprocess.run(["nsenter", "-t", str(kept[1].pid), "-m", "mount", "--bind", "/dev/null", "/dev/fuse"], check=True)
-    done = run("mpiexec", "-n", 4, enter, zerofs, "run", hf, "--", "sh", "-c", "echo started $PMI_RANK")
+    save = ["--save", tmp_path / "save"] if saves else []
+    done = run("mpiexec", "-n", 4, enter, zerofs, "run", hf, *save, "--", "sh", "-c", "echo started $PMI_RANK")
     assert done.returncode != 0
-    assert sorted(line for line in done.stdout.splitlines() if "started" in line) == ["started 0", "started 1"]
+    started = sorted(line for line in done.stdout.splitlines() if "started" in line)
+    assert started == ([] if saves else ["started 0", "started 1"])
     said = [line for line in done.stderr.splitlines() if line.startswith("zerofs: ") and "warning" not in line]
     assert said and all(line.startswith("zerofs: node1: the command was not started: ") for line in said), done.stderr
     assert not any(mounts_on(node, hf) for node in kept)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mount namespaces need root")
+def test_a_node_with_another_model_is_named(nodes, hf: Path, golden: Path, zerofs: Path, tmp_path: Path) -> None:
+    enter, kept = nodes
+    for number, node in enumerate(kept):
+        subprocess.run(["nsenter", "-t", str(node.pid), "-m", "-u", "hostname", f"node{number}"], check=True)
+    (model := tmp_path / "model").mkdir()
+    for node, source in zip(kept, (hf, golden / "hf/llama_fp32")):
+        subprocess.run(["nsenter", "-t", str(node.pid), "-m", "mount", "--bind", source, model], check=True)
+    done = run("mpiexec", "-n", 4, enter, zerofs, "run", model, "--save", tmp_path / "save", "--", "echo", "started")
+    assert done.returncode != 0 and "started" not in done.stdout
+    assert "zerofs: node1 has another source or layout than node0" in done.stderr.splitlines(), done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mount namespaces need root")
+def test_mount_8(hf: Path, zerofs: Path, tmp_path: Path) -> None:
+    """`mount -t fuse.zerofs`, as for a line of fstab: mount.fuse looks for the program on root's PATH."""
+    (point := tmp_path / "mnt").mkdir()
+    script = ("mount -t tmpfs none /usr/local/bin && ln -s $0 /usr/local/bin/zerofs; "
+              "mount -t fuse.zerofs $1 $2 -o tp=2,no_pipeline_parallel,ro,allow_other,noauto,nofail,_netdev && "
+              "ls $2/global_step0 && grep $2 /proc/mounts && umount $2")
+    done = run("unshare", "-m", "sh", "-c", script, zerofs, hf, point)
+    assert done.returncode == 0, done.stderr
+    assert "mp_rank_01_model_states.pt" in done.stdout and "allow_other" in done.stdout
+    wrong = run(zerofs, "mount", hf, point, "-o", "noexec,tp=3")
+    assert wrong.returncode == 4 and "--tp 3" in wrong.stderr

@@ -30,7 +30,9 @@ struct MountCommand: ParsableCommand {
   )
   var cached = false
 
-  @Option(name: .customShort("o"), help: "Mount options, as for mount(8): allow_other, noexec, …")
+  @Option(
+    name: .customShort("o"),
+    help: "Mount options, as for mount(8): allow_other, noexec, …; the options here, too: tp=2,cached.")
   var mountOptions: [String] = []
 
   @Option(help: ArgumentHelp("Log there instead of to syslog.", valueName: "path"))

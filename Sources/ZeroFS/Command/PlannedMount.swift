@@ -26,6 +26,9 @@ struct PlannedMount {
   /// Of mounts that serve the same: sources and everything that decides what of them is served.
   var identity: String { origin.json }
 
+  /// The same on all nodes that serve the same, wherever their copies of the source are.
+  var fingerprint: String { origin.fingerprint }
+
   /// Reads what `ranks` of the layout need into the page cache.
   func warm(_ ranks: Ranks) throws {
     guard let checkpoint = served as? Checkpoint else {

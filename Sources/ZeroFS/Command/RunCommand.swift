@@ -40,27 +40,62 @@ struct RunCommand: ParsableCommand {
         // A checkpoint of the run itself is a regular one.
         throw ExitCode(try start(command.filter { $0 != "--universal-checkpoint" }, at: save))
       }
-      let planner = try source.model(at: absolutePath(source.path)).planner()
       let launched = try LaunchedShare.find(ofTorch: true)?.share
-      let plan = try PlannedMount(launched.map { try planner.spread(over: $0.world) } ?? planner)
-      if launched?.rank ?? 0 == 0 { warn(plan.served.warnings) }
-      let mount = try onThisHost {
-        try SharedMount(key: plan.identity) { path in
-          let mountpoint = try Mountpoint(path, logger: LogDestination.standardError.logger())
-          try plan.mount(at: mountpoint, MountOptions(source: absolutePath(source.path)))
-        }
-      }
+      let mount = if let launched { try join(launched) } else { try onThisHost { try mounted(plan(nil)) } }
       defer { mount.leave() }
-      try onThisHost {
-        try checkReadable("\(mount.path)/\(plan.served is HuggingFaceExport ? "config.json" : "latest")")
-      }
       throw ExitCode(try start(command, at: mount.path))
     }
   }
 
+  private func plan(_ share: Share?) throws -> PlannedMount {
+    let planner = try source.model(at: absolutePath(source.path)).planner()
+    let plan = try PlannedMount(share.map { try planner.spread(over: $0.world) } ?? planner)
+    if share?.rank ?? 0 == 0 { warn(plan.served.warnings) }
+    return plan
+  }
+
+  /// The mount of one of many ranks. With `--save` it returns when all ranks have theirs, of the same, or none.
+  private func join(_ share: Share) throws -> SharedMount {
+    // Without a plan it comes only to say so.
+    let plan = try onThisHost({ try? rendezvous(share, fingerprint: "")?.fail($0) }, { try self.plan(share) })
+    let meeting = try onThisHost { try rendezvous(share, fingerprint: plan.fingerprint) }
+    let mount = try onThisHost({ meeting?.fail($0) }, { try mounted(plan) })
+    do { try meeting?.wait() } catch {
+      mount.leave()
+      throw error
+    }
+    return mount
+  }
+
+  /// Where the ranks of a run wait for one another: the directory that they save to, which all nodes share.
+  private func rendezvous(_ share: Share, fingerprint: String) throws -> Rendezvous? {
+    guard let save, share.world > 1 else { return nil }
+    return try Rendezvous(in: save, share, fingerprint: fingerprint, host: HostFailure.host)
+  }
+
+  private func mounted(_ plan: PlannedMount) throws -> SharedMount {
+    let mount = try SharedMount(key: plan.identity) { path in
+      let mountpoint = try Mountpoint(path, logger: LogDestination.standardError.logger())
+      try plan.mount(at: mountpoint, MountOptions(source: absolutePath(source.path)))
+    }
+    do {
+      try checkReadable("\(mount.path)/\(plan.served is HuggingFaceExport ? "config.json" : "latest")")
+    } catch {
+      mount.leave()
+      throw error
+    }
+    return mount
+  }
+
   /// Of many nodes one may fail: its errors say which.
-  private func onThisHost<Result>(_ body: () throws -> Result) throws -> Result {
-    do { return try body() } catch let error as any Failure { throw HostFailure(error: error) }
+  private func onThisHost<Result>(
+    _ tell: (_ message: String) -> Void = { _ in }, _ body: () throws -> Result
+  ) throws -> Result {
+    do { return try body() } catch let error as any Failure {
+      let failure = HostFailure(error: error)
+      tell(failure.description)
+      throw failure
+    }
   }
 
   /// DeepSpeed only warns where it finds no `latest`, and goes on from random weights.
@@ -94,10 +129,11 @@ struct HostFailure: Failure {
   let error: any Failure
 
   var exitStatus: ExitStatus { error.exitStatus }
-  var description: String {
+  var description: String { "\(HostFailure.host): the command was not started: \(error)" }
+
+  static var host: String {
     var name = [CChar](repeating: 0, count: 256)
     gethostname(&name, name.count - 1)
-    let host = String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    return "\(host): the command was not started: \(error)"
+    return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }
 }

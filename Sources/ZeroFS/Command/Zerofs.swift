@@ -19,6 +19,10 @@ struct Zerofs: ParsableCommand {
   static func main() {
     // Before any file is opened: each shard stays open, and 405B has more than a shell's 64 or 256.
     DescriptorLimit.raise()
-    main(nil)
+    main(MountInvocation.arguments(Array(CommandLine.arguments.dropFirst())))
+  }
+
+  static var subcommandNames: [String] {
+    configuration.subcommands.compactMap { $0.configuration.commandName } + ["help"]
   }
 }

@@ -45,11 +45,11 @@ package struct SourceReport: Codable, Sendable {
   package var json: String { reportJSON(self) }
 
   /// Whether both describe the same model, wherever it is and whenever it was written.
-  package func isSame(as other: SourceReport) -> Bool {
-    func facts(_ report: SourceReport) -> [[String?]] {
-      report.files.map { [$0.name, "\($0.size)", $0.sha256, $0.headerSHA256, $0.changed] }
-    }
-    return facts(self) == facts(other)
+  package func isSame(as other: SourceReport) -> Bool { facts == other.facts }
+
+  /// Of each file, what doesn't change when it is copied.
+  package var facts: [[String?]] {
+    files.map { [$0.name, "\($0.size)", $0.sha256, $0.headerSHA256, $0.changed] }
   }
 
   private static func file(_ file: any StoredFile, _ name: String, isDescription: Bool) -> File {

@@ -51,6 +51,13 @@ package struct Manifest: Codable, Sendable {
     package static let reportName = "origin.json"
     package var json: String { reportJSON(self) }
 
+    /// Of what `agrees` compares: 16 digits.
+    package var fingerprint: String {
+      let files = source.facts.map { facts in facts.map { $0 ?? "-" }.joined(separator: " ") }
+      let facts = [layout, reportJSON(options)] + files
+      return String(SHA256(facts.joined(separator: "\n").utf8).prefix, digits: 16, radix: 16)
+    }
+
     /// Whether files of both belong together. The source may have moved.
     func agrees(with other: Origin) -> Bool {
       layout == other.layout && options == other.options && source.isSame(as: other.source)
