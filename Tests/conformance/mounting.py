@@ -69,3 +69,24 @@ def mounted(binary: Path, hf: Path, mountpoint: Path, *layout: object) -> Iterat
         if mounts_at(mountpoint):
             result = run(binary, "umount", mountpoint)
             assert result.returncode == 0, f"zerofs umount failed ({result.returncode}): {result.stderr}"
+
+
+@contextlib.contextmanager
+def two_nodes(folder: Path) -> Iterator[tuple[Path, list[subprocess.Popen]]]:
+    """Two nodes, as mount namespaces with a runtime directory each: a program that goes to the node of its MPI rank, of two ranks
+    each, and the processes that keep the nodes. Needs root."""
+    keep = "mount -t tmpfs tmpfs /run && exec sleep 1000"
+    kept = [subprocess.Popen(["unshare", "--mount", "--uts", "--propagation", "private", "sh", "-c", keep]) for _ in range(2)]
+    enter = folder / "enter"
+    enter.write_text("#!/bin/sh\nif [ $PMI_RANK -lt 2 ]; then node={}; else node={}; fi\n"
+                     "exec nsenter -t $node -m -u -- sh -c 'cd \"$0\" && exec \"$@\"' \"$PWD\" \"$@\"\n"
+                     .format(*(process.pid for process in kept)))
+    enter.chmod(0o755)
+    try:
+        while not all("sleep" in Path(f"/proc/{process.pid}/comm").read_text() for process in kept):
+            time.sleep(0.01)
+        yield enter, kept
+    finally:
+        for process in kept:
+            process.kill()
+            process.wait()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mounting import run
+from mounting import run, two_nodes
 
 READ = "import os, sys; sys.stdout.write(open(os.environ['ZEROFS_MNT'] + '/latest').read() + ' ' + sys.argv[1] + '\\n')"
 # Waits in the mount until a file is there.
@@ -123,21 +123,8 @@ def test_jobs_in_a_row_go_on_from_what_was_saved(hf: Path, zerofs: Path, tmp_pat
 
 @pytest.fixture
 def nodes(tmp_path: Path):
-    """Two nodes, as mount namespaces with a runtime directory each: a program that goes to the node of its MPI rank, of two ranks
-    each, and the processes that keep the nodes."""
-    keep = "mount -t tmpfs tmpfs /run && exec sleep 1000"
-    kept = [subprocess.Popen(["unshare", "--mount", "--uts", "--propagation", "private", "sh", "-c", keep]) for _ in range(2)]
-    enter = tmp_path / "enter"
-    enter.write_text("#!/bin/sh\nif [ $PMI_RANK -lt 2 ]; then node={}; else node={}; fi\nexec nsenter -t $node -m -u -- \"$@\"\n"
-                     .format(*(process.pid for process in kept)))
-    enter.chmod(0o755)
-    try:
-        until(lambda: all("sleep" in Path(f"/proc/{process.pid}/comm").read_text() for process in kept))
-        yield enter, kept
-    finally:
-        for process in kept:
-            process.kill()
-            process.wait()
+    with two_nodes(tmp_path) as made:
+        yield made
 
 
 def mounts_on(node: subprocess.Popen, hf: Path) -> list[str]:

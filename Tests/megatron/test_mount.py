@@ -8,7 +8,7 @@ import pytest
 
 import families
 from conftest import OTHER, SERVED
-from mounting import mounted
+from mounting import mounted, two_nodes
 from test_logits import LIMIT, OF_THE_OTHER
 from training import PACKAGE, TOP, arguments, losses, run, script_of
 
@@ -63,16 +63,38 @@ def assert_transformers(results: dict, column: str, measured) -> None:
     assert not wrong, wrong
 
 
-def test_hf_in_front_of_the_script(each_checkout: Path, tmp_path: Path) -> None:
-    """`python3 -m zerofs_megatron --hf HF_DIR SCRIPT …`: no layout and no mount is typed. A job that is cut and sent again, as it
-    is, goes on from what it saved, without a mount, and the losses are those of a run that wasn't cut."""
+def scaled_llama(folder: Path) -> Path:
     from transformers import LlamaConfig, LlamaForCausalLM
     scaled = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
               "original_max_position_embeddings": 16}
     LlamaForCausalLM(LlamaConfig(
         hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=8, num_key_value_heads=4, vocab_size=256,
         max_position_embeddings=256, rms_norm_eps=1e-5, rope_parameters={"rope_theta": 10000.0, **scaled})
-    ).save_pretrained(tmp_path / "hf")
+    ).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mount namespaces need root")
+def test_hf_on_two_nodes(checkout: Path, tmp_path: Path) -> None:
+    """TP 2 within each of two nodes (mount namespaces), DP 2 over them: each mounts for itself, and the losses are those of one."""
+    hf = scaled_llama(tmp_path / "hf")
+
+    def job(save: str, *enter: object) -> list[float]:
+        words = arguments(tmp_path, "--save", tmp_path / save, tp=2, dp=2)
+        return losses(run(checkout, ["-m", "zerofs_megatron", "--hf", hf, script_of(checkout), *words], ranks=4, path=(PACKAGE,),
+                          launcher=enter, ZEROFS=ZEROFS))
+    one = job("one")
+    with two_nodes(tmp_path) as (enter, kept):
+        assert job("two", enter) == pytest.approx(one, abs=1e-6) and len(one) == 4
+        for node in kept:
+            assert f"fuse.zerofs {hf} " not in Path(f"/proc/{node.pid}/mountinfo").read_text()
+    assert (tmp_path / "two/latest").read_text() == "global_step4"
+
+
+def test_hf_in_front_of_the_script(each_checkout: Path, tmp_path: Path) -> None:
+    """`python3 -m zerofs_megatron --hf HF_DIR SCRIPT …`: no layout and no mount is typed. A job that is cut and sent again, as it
+    is, goes on from what it saved, without a mount, and the losses are those of a run that wasn't cut."""
+    scaled_llama(tmp_path / "hf")
 
     def job(save: str, *more: object):
         return run(each_checkout, ["-m", "zerofs_megatron", "--hf", tmp_path / "hf", script_of(each_checkout),

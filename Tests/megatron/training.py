@@ -59,12 +59,13 @@ def free_port() -> int:
         return s.getsockname()[1]
 
 
-def run(checkout: Path, command: list, ranks: int = 1, path: tuple = (), **environment: object) -> subprocess.CompletedProcess:
-    """python COMMAND…, on that many ranks; PYTHONPATH is `path`, MDS, and the stand-ins."""
+def run(checkout: Path, command: list, ranks: int = 1, path: tuple = (), launcher: tuple = (), **environment: object
+        ) -> subprocess.CompletedProcess:
+    """python COMMAND…, on that many ranks, by `launcher` on each; PYTHONPATH is `path`, MDS, and the stand-ins."""
     env = environment_of(checkout, path) | {k: str(v) for k, v in environment.items()}
     if ranks == 1:
         env |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
-    launcher = ["mpiexec", "-n", str(ranks)] if ranks > 1 else []
+    launcher = ["mpiexec", "-n", str(ranks), *map(str, launcher)] if ranks > 1 else []
     return subprocess.run([*launcher, sys.executable, "-W", "ignore", *map(str, command)], env=env, capture_output=True,
                           text=True, timeout=1200, cwd=checkout)
 
