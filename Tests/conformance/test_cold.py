@@ -175,9 +175,11 @@ def test_a_source_that_stalls(halves: tuple[Path, Slow], zerofs: Path, mountpoin
 
 def test_a_source_that_stalls_and_goes_on(halves: tuple[Path, Slow], mount) -> None:
     hf, slow = halves
+    # By a mount of its own: pages that a process has mapped aren't dropped.
+    with mount(hf, "--follow-links") as m:
+        expected = (m.path / "global_step0/layer_01-model_00-model_states.pt").read_bytes()
     with mount(hf, "--follow-links") as m:
         file = m.path / "global_step0/layer_01-model_00-model_states.pt"
-        expected = file.read_bytes()
         slow.forget()
         slow.stall()
         reader = subprocess.Popen(["cat", file], stdout=subprocess.PIPE)
@@ -227,10 +229,12 @@ def is_reading(process: int, path: Path) -> bool:
 def test_a_source_whose_server_dies(halves: tuple[Path, Slow], mount) -> None:
     """Its files give EIO, and the log says which; other files go on, and unmounting does."""
     hf, slow = halves
+    names = "layer_01-model_00-model_states.pt", "layer_03-model_00-model_states.pt"
+    # By a mount of its own: pages that a process has mapped aren't dropped.
     with mount(hf, "--follow-links") as m:
-        step = m.path / "global_step0"
-        embedding, other = step / "layer_01-model_00-model_states.pt", step / "layer_03-model_00-model_states.pt"
-        right = {path: path.read_bytes() for path in (embedding, other)}
+        right = {name: (m.path / "global_step0" / name).read_bytes() for name in names}
+    with mount(hf, "--follow-links") as m:
+        embedding, other = (m.path / "global_step0" / name for name in names)
         slow.forget()
         slow.process.kill()
         slow.process.wait()
@@ -238,6 +242,6 @@ def test_a_source_whose_server_dies(halves: tuple[Path, Slow], mount) -> None:
             with pytest.raises(OSError) as failed:
                 embedding.read_bytes()
             assert failed.value.errno == errno.EIO
-            assert other.read_bytes() == right[other]
+            assert other.read_bytes() == right[names[1]]
         log = (m.path / ".zerofs/log").read_text()
         assert os.readlink(hf / next(name for name in os.listdir(hf) if (hf / name).is_symlink())).split("/")[-1] in log

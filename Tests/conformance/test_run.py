@@ -180,6 +180,25 @@ def test_a_node_with_another_model_is_named(nodes, hf: Path, golden: Path, zerof
     assert "zerofs: node1 has another source or layout than node0" in done.stderr.splitlines(), done.stderr
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="a /dev/fuse for all needs root")
+def test_in_a_user_namespace(hf: Path, zerofs: Path, tmp_path: Path) -> None:
+    """As nobody, who is root in a namespace of its own: unprivileged containers."""
+    script = ("rm -f $0/fuse && mknod -m 666 $0/fuse c 10 229 && mount --bind $0/fuse /dev/fuse && exec setpriv --reuid=65534 --regid=65534 "
+              "--clear-groups unshare --user --map-root-user --mount \"$@\"")
+    tmp_path.chmod(0o755)
+    for folder in tmp_path.parents:
+        if not os.stat(folder).st_mode & 0o005 == 0o005:
+            folder.chmod(folder.stat().st_mode | 0o005)
+
+    def inside(*command: object):
+        return run("unshare", "-m", "sh", "-c", script, tmp_path, *command)
+    if inside("true").returncode:
+        pytest.skip("this kernel gives users no namespaces")
+    done = inside("mpiexec", "-n", 2, zerofs, "run", hf, "--", "sh", "-c", "cat {}/latest; echo")
+    assert (done.returncode, done.stdout.split()) == (0, ["global_step0"] * 2), done.stderr
+    assert not [mount for mount in mounts(hf)]
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="mount namespaces need root")
 def test_mount_8(hf: Path, zerofs: Path, tmp_path: Path) -> None:
     """`mount -t fuse.zerofs`, as for a line of fstab: mount.fuse looks for the program on root's PATH."""

@@ -8,8 +8,8 @@ final class FileHandle: Sendable {
   let open: OpenFile
   /// Where the last read ended.
   private let end = Atomic(-1)
-  /// When a read was last answered, or the file opened, in nanoseconds of `clock`.
-  private let answered: Atomic<Int>
+  /// When a read was last answered, in nanoseconds of `clock`.
+  private let answered = Atomic(0)
   private let clock: @Sendable () -> Int
   private let cursor: LockedValue<PrefetchCursor>
 
@@ -17,7 +17,6 @@ final class FileHandle: Sendable {
   init(_ open: OpenFile, clock: @escaping @Sendable () -> Int = FileHandle.monotonicClock) {
     self.open = open
     self.clock = clock
-    answered = Atomic(clock())
     cursor = LockedValue(PrefetchCursor(open.file, of: open.entry))
   }
 
@@ -58,7 +57,9 @@ final class FileHandle: Sendable {
   /// - Returns: whether a read of `window` may have to wait for a source.
   func prefetch(for window: Range<Int>, _ pace: Pace, _ prefetcher: Prefetcher) -> Bool {
     if pace.isNear, cursor.withLock({ $0.advance(to: window.lowerBound, prefetcher) }) { return true }
-    if pace.isNear || pace.isAfterPause { return pace.isAfterPause }
+    // A first read, too: what was read ahead a moment ago may have been dropped, or not be there yet.
+    if pace.isAfterPause { return !open.file.isResident(window) }
+    if pace.isNear { return false }
     return open.file.sourceRanges(of: window).contains { prefetcher.isCold($0) }
   }
 

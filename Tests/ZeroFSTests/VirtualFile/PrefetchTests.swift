@@ -100,29 +100,19 @@ import Testing
     #expect(prefetcher.isCold(ranges[0]))
   }
 
-  /// What was in memory when it was last asked for may have left it since.
-  @Test func aWarmFileIsDoubtedAfterAPause() throws {
+  @Test func whatIsInMemoryIsKnown() throws {
+    let range = 4096..<file.size - 1
     _ = try file.contents()
-    let ranges = [SourceRange(file, 0..<file.size)]
-    let now = Mutex<UInt32>(100)
-    let prefetcher = Prefetcher(clock: { now.withLock { $0 } })
-    while prefetcher.request(ranges) != .warm { sched_yield() }
-    func pass(_ seconds: UInt32) { now.withLock { $0 += seconds } }
-    pass(1)
-    #expect(prefetcher.request(ranges) == .warm)
-    pass(2)
-    #expect(prefetcher.request(ranges) == .doubtful)
-    #expect(prefetcher.request(ranges) == .warm)
-    pass(2)
-    var cursor = PrefetchCursor(files[0])
-    let doubts = [cursor.advance(to: 0, prefetcher), cursor.advance(to: 4096, prefetcher)]
-    #expect(doubts == [true, false])
-    pass(2)
-    #expect(prefetcher.isCold(ranges[0]))
-    #expect(!prefetcher.isCold(ranges[0]))
-    // Seconds that another thread has read a little earlier.
-    now.withLock { $0 -= 5 }
-    #expect(prefetcher.request(ranges) == .warm)
+    #expect(file.isResident(range) && !file.isMissing(at: 4096))
+    #expect(files[0].isResident(0..<min(4096, files[0].count)))
+    let path = FileManager.default.temporaryDirectory.appending(path: "zerofs-resident-\(UUID())").path
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    // A hole, of which nothing was ever read.
+    #expect(FileManager.default.createFile(atPath: path, contents: nil))
+    truncate(path, 1 << 20)
+    let other = try SourceFile(path: path)
+    #expect(!other.isResident(0..<other.size) && other.isMissing(at: 4096) && !other.isMissing(at: 1 << 20))
+    #expect(other.isResident(0..<0))
   }
 
   @Test func warmingReadsEachPieceOnce() throws {

@@ -45,7 +45,6 @@ package struct PrefetchCursor: Sendable {
     steps.removeFirst(passed)
     if position > start + asked || position < reached - PrefetchCursor.stride { restart(at: position) }
     reached = position
-    var mayWait = false
     while bytesAhead < PrefetchCursor.distance, steps.count < PrefetchCursor.maxSteps {
       // What is in memory is looked at a step ahead, and other files aren't.
       if !isCold && start + asked >= position + PrefetchCursor.stride { break }
@@ -55,8 +54,7 @@ package struct PrefetchCursor: Sendable {
       let bytes = ranges.reduce(0) { $0 + $1.bytes.count }
       if bytes > 0 {
         let answer = prefetcher.request(ranges)
-        isCold = answer == .asked || answer == .full
-        if answer == .doubtful { mayWait = true }
+        isCold = answer != .warm
         // Asked for again at the next call.
         if answer == .full { break }
       }
@@ -64,7 +62,7 @@ package struct PrefetchCursor: Sendable {
       steps.append(Step(end: start + asked, bytes: bytes))
       bytesAhead += bytes
     }
-    return isCold || mayWait
+    return isCold
   }
 
   /// The reader went elsewhere in its file.

@@ -23,17 +23,15 @@ package final class Prefetcher: Sendable {
   fileprivate struct Source {
     let file: SourceFile
     var warmth = Warmth.unknown
-    /// Second in which it was last asked for.
-    var asked: UInt32 = 0
     /// Second in which each piece was read, 0 for those that weren't, `pending` for those that are about to be.
     var pieces: [UInt32]
     var pending = 0
+    /// How many may be pending while nothing is known of the file.
+    var maxPending = Prefetcher.maxQuick
     /// Pieces that were read without waiting, since one that wasn't.
     var quick = 0
     /// Pieces that weren't in the page cache even after they were read, while nothing is known of the file.
     var lost = 0
-
-    func isTrusted(_ now: UInt32) -> Bool { now <= asked + Prefetcher.maxTrust }
   }
 
   fileprivate struct State {
@@ -49,22 +47,19 @@ package final class Prefetcher: Sendable {
   fileprivate static let pending = UInt32.max
   /// So many quick pieces make a file warm, and no more than so many are read of a file of which nothing is known.
   fileprivate static let maxQuick = 4
+  /// So many are read at first of a file whose pages the kernel says aren't there.
+  fileprivate static let maxMissing = 32
   /// Pieces that wait for a thread.
   fileprivate static let maxQueue = 1024
   /// Seconds for which a piece that was read is taken to be in the page cache still.
   fileprivate static let maxAge: UInt32 = 60
-  /// Seconds for which a warm file is trusted that nobody asks for: then it may have left the page cache.
-  fileprivate static let maxTrust: UInt32 = 1
 
   /// For programs that read files from the first byte to the last. None of its threads survives a fork.
   package static let shared = Prefetcher()
 
   private let pool = Pool()
 
-  private let clock: @Sendable () -> UInt32
-
-  /// - Parameter clock: seconds since any time, at least 1.
-  package init(clock: @escaping @Sendable () -> UInt32 = Prefetcher.monotonicClock) { self.clock = clock }
+  package init() {}
 
   deinit { pool.close() }
 
@@ -91,11 +86,8 @@ package final class Prefetcher: Sendable {
   }
 
   package enum Answer {
-    /// All of it is in the page cache, as far as is known.
+    /// All of it is in the page cache, as far as is known, or reading ahead doesn't help.
     case warm
-    /// Nothing to read ahead, but who reads it may have to wait: nobody has asked for the file for a while, or the page cache doesn't
-    /// keep it.
-    case doubtful
     case asked
     /// Not all of it, for now.
     case full
@@ -104,14 +96,13 @@ package final class Prefetcher: Sendable {
   /// Asks for the pieces that hold `ranges` and weren't read lately.
   @discardableResult
   package func request(_ ranges: [SourceRange]) -> Answer {
-    let now = clock()
+    let now = Prefetcher.now
     let (answer, queued, new) = pool.state.withLock { state -> (Answer, Int, Int) in
       var answer = Answer.warm
       let before = state.queue.count
       for range in ranges where !range.bytes.isEmpty {
         switch state.request(range, now) {
         case .warm: continue
-        case .doubtful: if answer == .warm { answer = .doubtful }
         case .asked: answer = .asked
         case .full: answer = .full
         }
@@ -140,24 +131,17 @@ package final class Prefetcher: Sendable {
 
   /// Whether reading `range` may have to wait.
   package func isCold(_ range: SourceRange) -> Bool {
-    let now = clock()
-    return pool.state.withLock { state in
-      state.with(range.file) { source in
-        let isTrusted = source.isTrusted(now)
-        source.asked = now
-        return source.warmth != .warm || !isTrusted
-      }
-    }
+    pool.state.withLock { state in state.with(range.file) { $0.warmth != .warm } }
   }
 
   private func start() -> Bool {
-    let (pool, clock) = (pool, clock)
-    let thread = PosixThread { Prefetcher.run(pool, clock) }
+    let pool = pool
+    let thread = PosixThread { Prefetcher.run(pool) }
     thread?.detach()
     return thread != nil
   }
 
-  private static func run(_ pool: Pool, _ clock: @Sendable () -> UInt32) {
+  private static func run(_ pool: Pool) {
     let scratch = Prefetcher.scratch()
     defer { scratch.deallocate() }
     while true {
@@ -181,7 +165,7 @@ package final class Prefetcher: Sendable {
       } else {
         isKept = true
       }
-      pool.state.withLock { $0.finish(range, waited: waited, isKept: isKept, clock()) }
+      pool.state.withLock { $0.finish(range, waited: waited, isKept: isKept, now) }
     }
   }
 
@@ -189,7 +173,7 @@ package final class Prefetcher: Sendable {
     .allocate(byteCount: 16 << 10, alignment: 4096)
   }
 
-  @Sendable package static func monotonicClock() -> UInt32 {
+  private static var now: UInt32 {
     var time = timespec()
     clock_gettime(CLOCK_MONOTONIC, &time)
     return UInt32(clamping: time.tv_sec) + 1
@@ -215,18 +199,18 @@ extension Prefetcher.State {
     var new: [Int] = []
     let room = Prefetcher.maxQueue - (queue.count - head)
     let answer = with(range.file) { source -> Prefetcher.Answer in
-      let isTrusted = source.isTrusted(now)
-      source.asked = now
-      guard source.warmth == .unknown || source.warmth == .cold else {
-        return source.warmth == .warm && isTrusted ? .warm : .doubtful
-      }
+      guard source.warmth == .unknown || source.warmth == .cold else { return .warm }
       var answer = Prefetcher.Answer.warm
       for piece in pieces where piece < source.pieces.count {
         let then = source.pieces[piece]
         if then != Prefetcher.pending && then != 0 && now < then + Prefetcher.maxAge { continue }
         answer = .asked
         if then == Prefetcher.pending { continue }
-        if source.warmth == .unknown && source.pending == Prefetcher.maxQuick || new.count >= room {
+        if source.warmth == .unknown && source.pending == 0 {
+          let isMissing = range.file.isMissing(at: piece * Prefetcher.pieceCount)
+          source.maxPending = isMissing ? Prefetcher.maxMissing : Prefetcher.maxQuick
+        }
+        if source.warmth == .unknown && source.pending >= source.maxPending || new.count >= room {
           return .full
         }
         source.pieces[piece] = Prefetcher.pending

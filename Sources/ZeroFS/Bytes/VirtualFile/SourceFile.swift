@@ -27,6 +27,7 @@ package final class SourceFile: StoredFile {
   package let modified: timespec
   private let descriptor: Int32
   private let identity: Identity
+  private let owner: uid_t
   // Written once in init; the mapping lives as long as this object, and only the kernel dereferences it.
   private nonisolated(unsafe) let mapped: UnsafeRawBufferPointer?
 
@@ -58,6 +59,7 @@ package final class SourceFile: StoredFile {
     identity = Identity(status)
     size = identity.size
     modified = status.st_mtim
+    owner = status.st_uid
     let pointer =
       size == 0 ? MAP_FAILED : mmap(nil, size, PROT_READ, MAP_SHARED | MAP_NORESERVE, descriptor, 0)
     mapped = pointer == MAP_FAILED ? nil : UnsafeRawBufferPointer(start: pointer, count: size)
@@ -99,6 +101,39 @@ package final class SourceFile: StoredFile {
     }
     return BlockedThread.count != waits
   }
+
+  /// Whether all pages of `range` are in the page cache, without waiting. False where the kernel doesn't say it: it does to the owner
+  /// of a file, and to root (mincore(2)).
+  func isResident(_ range: Range<Int>) -> Bool {
+    if range.isEmpty { return true }
+    guard isAccountable, let base = mapped?.baseAddress, range.upperBound <= size else { return false }
+    let start = range.lowerBound & ~4095
+    let pages = (range.upperBound - start + 4095) / 4096
+    return withUnsafeTemporaryAllocation(byteCount: pages, alignment: 1) { states in
+      mincore(
+        UnsafeMutableRawPointer(mutating: base + start), range.upperBound - start,
+        states.bindMemory(to: UInt8.self).baseAddress) == 0
+        && states.allSatisfy { $0 & 1 != 0 }
+    }
+  }
+
+  /// Whether the kernel says that the page at `offset` isn't in the page cache.
+  func isMissing(at offset: Int) -> Bool {
+    isAccountable && offset < size && !isResident(offset..<(offset + 1))
+  }
+
+  /// Whether this process is told what the page cache has of the file.
+  private var isAccountable: Bool { owner == geteuid() || SourceFile.isRoot }
+
+  /// Root of the machine, not of a user namespace: user_namespaces(7), uid_map.
+  private static let isRoot: Bool = {
+    let map = open("/proc/self/uid_map", O_RDONLY | O_CLOEXEC)
+    defer { close(map) }
+    var text = [UInt8](repeating: 0, count: 256)
+    let count = Glibc.read(map, &text, text.count)
+    return geteuid() == 0
+      && String(decoding: text.prefix(max(0, count)), as: UTF8.self).contains(" 4294967295")
+  }()
 
   package func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(ReadError) {
     var done = 0

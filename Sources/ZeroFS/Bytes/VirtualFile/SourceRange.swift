@@ -20,6 +20,14 @@ extension VirtualFile {
     }
     return ranges
   }
+
+  /// Whether what `window` needs is in the page cache; false where it can't be told, or is in very many places.
+  package func isResident(_ window: Range<Int>) -> Bool {
+    let ranges = sourceRanges(of: window)
+    return ranges.count <= VirtualFile.maxLookedAt && ranges.allSatisfy { $0.file.isResident($0.bytes) }
+  }
+
+  private static let maxLookedAt = 256
 }
 
 extension TensorRun {
