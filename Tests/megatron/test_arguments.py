@@ -6,6 +6,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
 import transformers
@@ -37,6 +38,32 @@ def model_of(name: str, folder: Path) -> Path:
         initializer_range=0.08)
     transformers.LlamaForCausalLM(config).bfloat16().save_pretrained(folder)
     return folder
+
+
+FAMILIES = sorted([*(SHARED / "golden/families/hf").iterdir(), SHARED / "golden/hf/llama_fp32", SHARED / "golden/hf/mistral_bf16"])
+LIMIT = 1e-5      # of fp32 sums in another order
+
+
+@pytest.mark.parametrize("hf", FAMILIES, ids=lambda path: path.name)
+def test_the_first_loss_is_that_of_transformers(hf: Path, checkout: Path, tmp_path: Path, measured) -> None:
+    """With what args prints and a run's own arguments: the full state, and no argument more."""
+    layout = ["--dtype", "fp32", "--no-pipeline-parallel"]
+    config = tmp_path / "deepspeed.json"
+    printed = subprocess.run([ZEROFS, "args", hf, *layout, "--deepspeed-config-out", config, "--micro-batch-size", "2"],
+                             check=True, capture_output=True, text=True).stdout
+    corpus = write_corpus(tmp_path / "corpus", documents=100, size=8 * SEQUENCE, period=SEQUENCE)
+    ours = OURS.format(sequence=SEQUENCE, corpus=corpus, cache=tmp_path / "cache", config=config)
+    words = shlex.split(printed, comments=True) + ours.split()
+    (run_args := tmp_path / "run.args").write_text(shlex.join(words))
+    (mountpoint := tmp_path / "mnt").mkdir()
+    with mounted(ZEROFS, hf, mountpoint, *layout, "--train-args", run_args, "--device", "cpu") as m:
+        [found] = losses(run(checkout, [checkout / script_of(checkout), *words, "--load", m.path]))
+    ids = torch.from_numpy(numpy.fromfile(corpus.with_suffix(".bin"), "int32")[None, :SEQUENCE + 1]).long()
+    model = transformers.AutoModelForCausalLM.from_pretrained(hf, dtype=torch.float32, attn_implementation="eager")
+    with torch.no_grad():
+        right = float(torch.nn.functional.cross_entropy(model(ids[:, :-1]).logits[0], ids[0, 1:]))
+    measured(hf.name, "args: first loss - transformers'", f"{found - right:+.1e}")
+    assert found == pytest.approx(right, abs=LIMIT)
 
 
 @pytest.mark.parametrize("name", MODELS, ids=lambda name: name.split("/")[-1])
