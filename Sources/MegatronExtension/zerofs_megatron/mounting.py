@@ -30,16 +30,12 @@ def run_in_place_of(words):
     """
     script = next((i for i, word in enumerate(words) if i and word.endswith(".py") and not word.startswith("-")), None)
     model = os.environ.get("ZEROFS_MEGATRON_HF")
-    if not model or script is None or not training_script(words[script]) or {"-c", "-m"} & set(words[1:script]):
+    if not model or script is None or {"-c", "-m"} & set(words[1:script]):
+        return
+    if not os.path.basename(words[script]).startswith("pretrain_") or not checkout(words[script]):
         return
     del os.environ["ZEROFS_MEGATRON_HF"]      # not for the processes that follow
     run(model, os.environ.get("ZEROFS_MEGATRON_OPTIONS", ""), words[script], words[script + 1:])
-
-
-def training_script(path):
-    """Whether it is one of those at the top of a checkout."""
-    folder, name = os.path.split(os.path.abspath(path))
-    return name.startswith("pretrain_") and os.path.isdir(os.path.join(folder, "megatron"))
 
 
 def command(zerofs, model, more, script, arguments):

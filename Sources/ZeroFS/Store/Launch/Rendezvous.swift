@@ -17,7 +17,7 @@ package final class Rendezvous {
   private let patience: Duration
   /// Tells this process from those that had its rank before.
   private let nonce = Rendezvous.random()
-  /// Whether rank 0's call is there, of this process.
+  /// Rank 0's call: its own, or the one that was answered last.
   private var call: String?
 
   private static let name = ".zerofs-run"
@@ -119,8 +119,7 @@ package final class Rendezvous {
         pause = Pause(patience)
       }
       if let own, let verdict = read("verdict")?.split(separator: "\n"), verdict.count > 2,
-        verdict[0] == call!,
-        verdict[2...].contains(own.name[...])
+        verdict[0] == call!, verdict[2...].contains(own.name[...])
       {
         if verdict[1] == "go" { return }
         throw RendezvousError.failed(String(verdict[1].dropFirst(3)))
@@ -163,12 +162,9 @@ package final class Rendezvous {
     let isFailure: Bool
 
     init(call: String, rank: Int, nonce: String, _ fingerprint: String, _ host: String, isFailure: Bool) {
-      name = [call, "\(rank)", nonce, fingerprint, host, isFailure ? "failed" : "ready"].joined(
-        separator: "~")
-      (self.call, self.rank, self.fingerprint, self.host, self.isFailure) = (
-        call,
-        rank, fingerprint[...], host[...], isFailure
-      )
+      let words = [call, "\(rank)", nonce, fingerprint, host, isFailure ? "failed" : "ready"]
+      (name, self.call, self.rank) = (words.joined(separator: "~"), call, rank)
+      (self.fingerprint, self.host, self.isFailure) = (fingerprint[...], host[...], isFailure)
     }
 
     init?(_ name: String) {
