@@ -97,10 +97,11 @@ def test_a_killed_rank_leaves_no_mount(victim: str, hf: Path, zerofs: Path, tmp_
 
 def test_a_job_killed_with_all_its_daemons_leaves_nothing_for_the_next(hf: Path, zerofs: Path, golden: Path, tmp_path: Path) -> None:
     process, ranks = begin(zerofs, hf, tmp_path, 2)
-    for folder in Path("/proc").glob("[0-9]*"):      # the ranks, their daemon, and who waits for the last of them
-        with contextlib.suppress(OSError):
-            if str(hf).encode() in (folder / "cmdline").read_bytes().split(b"\0") and os.readlink(folder / "exe") == str(zerofs):
-                os.kill(int(folder.name), signal.SIGKILL)
+    for sent in (signal.SIGSTOP, signal.SIGKILL):      # all at once: who waits for the last of them would unmount
+        for folder in Path("/proc").glob("[0-9]*"):      # the ranks, their daemon, and who waits for the last of them
+            with contextlib.suppress(OSError):
+                if str(hf).encode() in (folder / "cmdline").read_bytes().split(b"\0") and os.readlink(folder / "exe") == str(zerofs):
+                    os.kill(int(folder.name), sent)
     (tmp_path / "go").touch()
     process.wait(LIMIT)
     assert mounts(hf) == [ranks[0][2]]
