@@ -13,6 +13,9 @@ extension FileTree {
   package func mount(at mountpoint: Mountpoint, _ options: MountOptions) throws(MountError) {
     // Each thread's arena would keep the memory of the largest tree that the thread composed.
     mallopt(M_ARENA_MAX, 2)
+    // The buffers of reads go back to the kernel when they are freed. By itself malloc(3) raises its threshold to their size, and
+    // they then stay in its heaps: 60 MB behind a cold read of a 405B model.
+    mallopt(M_MMAP_THRESHOLD, 128 << 10)
     // Its lock is the daemon's, too.
     defer { withExtendedLifetime(mountpoint) {} }
     if options.isForeground { return try serve(at: mountpoint, options, ready: { _ in }) }
