@@ -15,7 +15,7 @@ func openFile(
   information.pointee.direct_io = isCached ? 0 : 1
   information.pointee.keep_cache = isCached ? 1 : 0
   information.pointee.noflush = 1
-  let handle = Unmanaged.passRetained(FileHandle(open))
+  let handle = Unmanaged.passRetained(FileHandle(open, server.cursors))
   information.pointee.fh = UInt64(UInt(bitPattern: handle.toOpaque()))
   // The opener was interrupted: no release will follow.
   if fuse_reply_open(request, information) == -ENOENT { handle.release() }

@@ -11,13 +11,20 @@ final class FileHandle: Sendable {
   /// When a read was last answered, in nanoseconds of `clock`.
   private let answered = Atomic(0)
   private let clock: @Sendable () -> Int
-  private let cursor: LockedValue<PrefetchCursor>
+  private let cursors: PrefetchCursors
+  private let cursor: PrefetchCursors.Shared
 
-  /// - Parameter clock: nanoseconds since any time.
-  init(_ open: OpenFile, clock: @escaping @Sendable () -> Int = FileHandle.monotonicClock) {
+  /// - Parameters:
+  ///   - cursors: those of handles that were opened before.
+  ///   - clock: nanoseconds since any time.
+  init(
+    _ open: OpenFile, _ cursors: PrefetchCursors,
+    clock: @escaping @Sendable () -> Int = FileHandle.monotonicClock
+  ) {
     self.open = open
     self.clock = clock
-    cursor = LockedValue(PrefetchCursor(open.file, of: open.entry))
+    self.cursors = cursors
+    cursor = cursors.cursor(for: open.file, of: open.entry)
   }
 
   struct Pace {
@@ -56,9 +63,9 @@ final class FileHandle: Sendable {
   ///
   /// - Returns: whether a read of `window` may have to wait for a source.
   func prefetch(for window: Range<Int>, _ pace: Pace, _ prefetcher: Prefetcher) -> Bool {
-    if pace.isNear, cursor.withLock({ $0.advance(to: window.lowerBound, prefetcher) }) { return true }
+    let isCold = pace.isNear && cursors.advance(cursor, to: window.lowerBound, prefetcher)
     // A first read, too: what was read ahead a moment ago may have been dropped, or not be there yet.
-    if pace.isAfterPause { return !open.file.isResident(window) }
+    if isCold || pace.isAfterPause { return !open.file.isResident(window) }
     if pace.isNear { return false }
     return open.file.sourceRanges(of: window).contains { prefetcher.isCold($0) }
   }

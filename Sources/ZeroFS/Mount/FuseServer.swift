@@ -24,6 +24,7 @@ final class FuseServer: Sendable {
   let logger: Logger
   let readAhead = ReadAhead(capacity: maxRead)
   let prefetcher = Prefetcher()
+  let cursors = PrefetchCursors()
   let coldReads = ColdReads()
   private let sourceBytes: Int
   private let owner = (user: getuid(), group: getgid())

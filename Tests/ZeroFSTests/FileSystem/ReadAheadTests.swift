@@ -9,7 +9,7 @@ import Testing
   let pool = ReadAhead(capacity: 64, processors: 1000)
   let file = VirtualFile((0..<10).map { String(repeating: "\($0)", count: 10) }.joined())
 
-  func handle() -> FileHandle { FileHandle(OpenFile(path: "file", file: file)) }
+  func handle() -> FileHandle { FileHandle(OpenFile(path: "file", file: file), PrefetchCursors()) }
   func request(_ number: Int) -> ReadRequest {
     ReadRequest(
       pointer: OpaquePointer(bitPattern: number), pace: handle().advance(over: 0..<1), isCold: false)
@@ -41,7 +41,8 @@ import Testing
 
   @Test func aHandleKnowsHaste() {
     let now = Mutex(0)
-    let handle = FileHandle(OpenFile(path: "file", file: file), clock: { now.withLock { $0 } })
+    let handle = FileHandle(
+      OpenFile(path: "file", file: file), PrefetchCursors(), clock: { now.withLock { $0 } })
     func pass(_ nanoseconds: Int) { now.withLock { $0 += nanoseconds } }
     handle.answering {
       pass(1000)

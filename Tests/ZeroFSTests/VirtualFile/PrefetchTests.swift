@@ -85,6 +85,45 @@ import Testing
     }
   }
 
+  /// Who opens the file that is read next goes on from where the reader before had asked; nobody else does.
+  @Test func theNextHandleGoesOn() throws {
+    let last = FileTree.Entry("last") { [files] in files[2] }
+    let next = FileTree.Entry("next", next: last) { [files] in files[1] }
+    let entry = FileTree.Entry("first", next: next) { [files] in files[0] }
+    let (prefetcher, cursors) = (Prefetcher(), PrefetchCursors())
+    let first = cursors.cursor(for: files[0], of: entry)
+    #expect(!cursors.cursor(for: files[1], of: next).withLock { $0.isAhead })
+    _ = cursors.advance(first, to: 0, prefetcher)
+    try #require(first.withLock { $0.isAhead })
+    let second = cursors.cursor(for: files[1], of: next)
+    #expect(second.withLock { $0.isAhead })
+    let other = FileTree.Entry("next", next: last) { [files] in files[1] }
+    #expect(!cursors.cursor(for: files[1], of: other).withLock { $0.isAhead })
+    // Wherever it goes from there, it asks for what it reads.
+    for _ in 0..<50 {
+      let start = Int.random(in: 0..<files[1].count)
+      _ = cursors.advance(second, to: start, prefetcher)
+      #expect(!cursors.cursor(for: files[0], of: entry).withLock { $0.isAhead })
+    }
+  }
+
+  /// A file is composed once for those who look it up, open it and read ahead of it; that of another tree never is its.
+  @Test func aFileIsComposedOnce() {
+    let count = LockedValue(0)
+    func entry(_ text: String, isVolatile: Bool = false) -> FileTree.Entry {
+      FileTree.Entry("file", isVolatile: isVolatile) {
+        count.withLock { $0 += 1 }
+        return VirtualFile(text)
+      }
+    }
+    let (one, other) = (entry("one"), entry("other!"))
+    #expect([one, other, one, other].map { $0.file().count } == [3, 6, 3, 6])
+    #expect(count.withLock { $0 } == 2)
+    let log = entry("log", isVolatile: true)
+    #expect([log, log].map { $0.file().count } == [3, 3])
+    #expect(count.withLock { $0 } == 4)
+  }
+
   /// What is in the page cache is left alone, once that is known.
   @Test func aFileInMemoryIsWarm() throws {
     _ = try file.contents()

@@ -12,6 +12,13 @@ package struct FileTree: Sendable {
     package let isVolatile: Bool
     private let compose: @Sendable () -> VirtualFile
     private let following: (@Sendable () -> Entry)?
+    private let identity = Identity()
+
+    private final class Identity: Sendable {}
+
+    /// The files that were composed last: a file is looked up, opened, and read ahead of before that.
+    private static let recent = LockedValue<[(of: Identity, file: VirtualFile)]>([])
+    private static let maxRecent = 16
 
     /// The file that whoever read all of this one reads next, where that is known.
     package var next: Entry? { following?() }
@@ -27,9 +34,20 @@ package struct FileTree: Sendable {
       if let next { following = { next } } else { following = nil }
     }
 
-    /// The file: composed anew at each call, without reading tensor data. Equal at each call, if
-    /// it isn't volatile.
-    package func file() -> VirtualFile { compose() }
+    /// Whether both are the same entry of the same tree.
+    package func isSame(as other: Entry) -> Bool { identity === other.identity }
+
+    /// The file: composed without reading tensor data. Equal at each call, if it isn't volatile.
+    package func file() -> VirtualFile {
+      if isVolatile { return compose() }
+      if let known = Entry.recent.withLock({ $0.last { $0.of === identity } }) { return known.file }
+      let file = compose()
+      Entry.recent.withLock { recent in
+        if recent.count == Entry.maxRecent { recent.removeFirst() }
+        recent.append((identity, file))
+      }
+      return file
+    }
   }
 
   /// The directory of reports about a mount, in its root.

@@ -14,7 +14,7 @@ package struct PrefetchCursor: Sendable {
     let bytes: Int
   }
 
-  private let own: (file: VirtualFile, entry: FileTree.Entry?)
+  private var own: (file: VirtualFile, entry: FileTree.Entry?)
   /// Where the reader began to read in order, and where it is.
   private var origin = 0
   private var reached = 0
@@ -26,10 +26,31 @@ package struct PrefetchCursor: Sendable {
   private var steps: [Step] = []
   private var bytesAhead = 0
   private var isCold = true
+  /// Where each file that it went on to starts.
+  private var onward: [(entry: FileTree.Entry, start: Int)] = []
+  /// When its reader last read.
+  private var touched = Prefetcher.now
 
   /// - Parameter entry: the file's, to go on from.
   package init(_ file: VirtualFile, of entry: FileTree.Entry? = nil) {
     (self.file, self.entry, own) = (file, entry, (file, entry))
+  }
+
+  /// Whether it has gone on to files behind its reader's.
+  package var isAhead: Bool { !onward.isEmpty }
+
+  /// What it is for who reads `file`, where it went on to that a moment ago.
+  package func continued(in file: VirtualFile, of entry: FileTree.Entry) -> PrefetchCursor? {
+    guard let start = onward.last(where: { $0.entry.isSame(as: entry) })?.start,
+      Prefetcher.now < touched + Prefetcher.maxMoment
+    else { return nil }
+    var cursor = self
+    cursor.own = (file, entry)
+    (cursor.origin, cursor.reached) = (0, 0)
+    cursor.start -= start
+    cursor.steps = steps.map { Step(end: $0.end - start, bytes: $0.bytes) }
+    cursor.onward = onward.filter { $0.start > start }.map { ($0.entry, $0.start - start) }
+    return cursor
   }
 
   /// The reader is at `position` of its file, and will go on.
@@ -45,6 +66,7 @@ package struct PrefetchCursor: Sendable {
     steps.removeFirst(passed)
     if position > start + asked || position < reached - PrefetchCursor.stride { restart(at: position) }
     reached = position
+    touched = Prefetcher.now
     while bytesAhead < PrefetchCursor.distance, steps.count < PrefetchCursor.maxSteps {
       // What is in memory is looked at a step ahead, and other files aren't.
       if !isCold && start + asked >= position + PrefetchCursor.stride { break }
@@ -69,7 +91,7 @@ package struct PrefetchCursor: Sendable {
   private mutating func restart(at position: Int) {
     (file, entry) = own
     (start, asked, origin) = (0, min(position, file.count), position)
-    (steps, bytesAhead) = ([], 0)
+    (steps, bytesAhead, onward) = ([], 0, [])
   }
 
   /// Goes on to the file that is read next, unless the reader only looks something up at the end of its own.
@@ -79,6 +101,7 @@ package struct PrefetchCursor: Sendable {
     }
     start += file.count
     (file, entry, asked) = (next.file(), next, 0)
+    onward.append((next, start))
     return true
   }
 }

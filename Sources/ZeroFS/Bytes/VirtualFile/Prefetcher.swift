@@ -53,6 +53,8 @@ package final class Prefetcher: Sendable {
   fileprivate static let maxQueue = 1024
   /// Seconds for which a piece that was read is taken to be in the page cache still.
   fileprivate static let maxAge: UInt32 = 60
+  /// Seconds likewise for which who reads it is taken to be where the storage is the bottleneck.
+  static let maxMoment: UInt32 = 5
 
   /// For programs that read files from the first byte to the last. None of its threads survives a fork.
   package static let shared = Prefetcher()
@@ -67,6 +69,8 @@ package final class Prefetcher: Sendable {
   // Unchecked: the semaphore is a semaphore.
   fileprivate final class Pool: @unchecked Sendable {
     let state = LockedValue(State())
+    /// Of the threads, to take a piece and announce it: storage gets the pieces in the order in which they were asked for.
+    let turn = LockedValue(())
     let work = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
 
     init() { sem_init(work, 0, 0) }
@@ -147,9 +151,13 @@ package final class Prefetcher: Sendable {
     while true {
       pool.state.withLock { $0.idle += 1 }
       while sem_wait(pool.work) != 0 {}
-      let work = pool.state.withLock { state in
-        state.idle -= 1
-        return state.isClosed ? nil : state.take()
+      let work = pool.turn.withLock { _ in
+        let work = pool.state.withLock { state in
+          state.idle -= 1
+          return state.isClosed ? nil : state.take()
+        }
+        if let range = work?.range { range.file.announce(range.bytes) }
+        return work
       }
       guard let work else {
         if pool.state.withLock({ $0.isClosed }) { return }
@@ -173,7 +181,8 @@ package final class Prefetcher: Sendable {
     .allocate(byteCount: 16 << 10, alignment: 4096)
   }
 
-  private static var now: UInt32 {
+  /// Seconds.
+  static var now: UInt32 {
     var time = timespec()
     clock_gettime(CLOCK_MONOTONIC, &time)
     return UInt32(clamping: time.tv_sec) + 1
@@ -203,7 +212,11 @@ extension Prefetcher.State {
       var answer = Prefetcher.Answer.warm
       for piece in pieces where piece < source.pieces.count {
         let then = source.pieces[piece]
-        if then != Prefetcher.pending && then != 0 && now < then + Prefetcher.maxAge { continue }
+        if then != Prefetcher.pending && then != 0 && now < then + Prefetcher.maxAge {
+          // Read a moment ago, for this reader or one before it in its order: what comes behind is asked for, too.
+          if source.warmth == .cold && now < then + Prefetcher.maxMoment { answer = .asked }
+          continue
+        }
         answer = .asked
         if then == Prefetcher.pending { continue }
         if source.warmth == .unknown && source.pending == 0 {

@@ -81,6 +81,10 @@ package final class SourceFile: StoredFile {
 
   package func sourceRanges(of range: Range<Int>) -> [SourceRange] { [SourceRange(self, range)] }
 
+  /// Bytes that the kernel reads ahead at most, if nobody has set it otherwise (`mm/readahead.c`: `force_page_cache_ra`,
+  /// `VM_READAHEAD_PAGES`).
+  private static let readaheadCount = 128 << 10
+
   /// Has the kernel read `range`, of at most a thousand times `scratch`, into its page cache. What is read goes into the same short
   /// piece of memory again and again, which stays in the processor's cache.
   ///
@@ -100,6 +104,15 @@ package final class SourceFile: StoredFile {
       position += count
     }
     return BlockedThread.count != waits
+  }
+
+  /// Has the kernel request all of `range` at once, and doesn't wait: by itself it makes one or two requests at a time, and for one call
+  /// no more than one.
+  func announce(_ range: Range<Int>) {
+    for start in stride(from: range.lowerBound, to: range.upperBound, by: SourceFile.readaheadCount) {
+      posix_fadvise(
+        descriptor, start, min(SourceFile.readaheadCount, range.upperBound - start), POSIX_FADV_WILLNEED)
+    }
   }
 
   /// Whether all pages of `range` are in the page cache, without waiting. False where the kernel doesn't say it: it does to the owner
