@@ -10,6 +10,7 @@ import pytest
 
 from files import flip, manifest, tree
 from layouts import options
+from conftest import needs_shared
 from mounting import run
 from test_golden import CASES, assert_equal, compare  # noqa: F401
 from test_refusals import SOURCE, assert_refused
@@ -88,6 +89,7 @@ def test_plan(archive: Path, zerofs: Path, golden: Path) -> None:
         assert of_archive == of_directory
 
 
+@needs_shared
 @pytest.mark.parametrize("name", [NAME, "llama-pipe-tp1pp1dp2-z1-bf16-gad32", "llama-pipe-tp1pp1dp1-z1-bf16-mean"])
 def test_materializes(name: str, zerofs: Path, golden: Path, tmp_path: Path) -> None:
     """Files that options name are in the archive: the configuration of DeepSpeed."""

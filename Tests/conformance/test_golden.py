@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import SHARED
+from conftest import SHARED, needs_shared
 from layouts import options
 
 CASES = json.loads((SHARED / "golden/cases.json").read_text())
@@ -66,6 +66,7 @@ def test_configuration_of_transformers_4(tiny: Path, golden: Path, mount, compar
         assert_equal(compare, golden / "trees" / NAME, m.path, monkeypatch)
 
 
+@needs_shared
 def test_dtype_that_only_the_weights_tell(golden: Path, tmp_path: Path, mount, compare, monkeypatch) -> None:
     name = "llama-pipe-tp2pp1dp2-z1-fp32"
     hf = golden / "hf" / CASES[name]["hf"]

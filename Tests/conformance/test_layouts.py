@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import needs_shared
 from mounting import Mount, run, wait_until
 from test_golden import CASES, assert_equal, compare  # noqa: F401
 
@@ -46,6 +47,7 @@ def in_use(m: Mount) -> list[str]:
 ROOT = {"global_step0", "latest", "latest_checkpointed_iteration.txt", "lr_state_dict.yaml"}
 
 
+@needs_shared
 def test_goldens_from_one_mount(golden: Path, mount, compare, monkeypatch) -> None:  # noqa: F811
     names = of_one_model()
     assert len(names) >= 8

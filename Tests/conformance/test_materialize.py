@@ -17,6 +17,7 @@ import torch
 import sparse_llama
 from files import MANIFEST, flip, manifest, sizes_and_checksums, tree, without_checksums
 from layouts import options
+from conftest import needs_shared
 from mounting import run, wait_until
 from test_golden import CASES, assert_equal, compare  # noqa: F401
 from test_refusals import LAYOUT, assert_refused
@@ -68,6 +69,7 @@ def umask() -> int:
 
 # What is written
 
+@needs_shared
 @pytest.mark.parametrize("name", NAMES)
 def test_is_the_mount_with_checksums(name: str, golden: Path, tmp_path: Path, materialize, mount, compare,  # noqa: F811
                                      monkeypatch) -> None:

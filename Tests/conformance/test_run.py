@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import needs_shared
 from mounting import run, two_nodes
 
 READ = "import os, sys; sys.stdout.write(open(os.environ['ZEROFS_MNT'] + '/latest').read() + ' ' + sys.argv[1] + '\\n')"
@@ -95,6 +96,7 @@ def test_a_killed_rank_leaves_no_mount(victim: str, hf: Path, zerofs: Path, tmp_
     assert process.wait(LIMIT) != 0
 
 
+@needs_shared
 def test_a_job_killed_with_all_its_daemons_leaves_nothing_for_the_next(hf: Path, zerofs: Path, golden: Path, tmp_path: Path) -> None:
     process, ranks = begin(zerofs, hf, tmp_path, 2)
     for sent in (signal.SIGSTOP, signal.SIGKILL):      # all at once: who waits for the last of them would unmount

@@ -52,6 +52,20 @@ def test_an_optimizer_of_another_step(zerofs: Path, saved: Path) -> None:
     refused(zerofs, saved, "step", "is 7", options=())
 
 
+def test_no_optimizer_state_was_saved(zerofs: Path, saved: Path, tmp_path: Path) -> None:
+    """As DeepSpeed 0.17.6 leaves a bf16 run at stage 0: what it computes with is served, and said to be that."""
+    out = tmp_path / "out"
+    assert run(zerofs, "materialize", saved, out, "--zero-stage", 0, "--no-pipeline-parallel", "--pp", 1, "--dp", 1, "--deepspeed-version",
+               "0.17.6").returncode == 0
+    for path in out.glob("*/mp_rank_*_model_states.pt"):
+        state = torch.load(path, weights_only=False)
+        state["optimizer"] = None
+        torch.save(state, path)
+    said = {word: run(zerofs, "plan", out, *options).stderr for word, options in
+            {"masters": ["--as", "hf"], "anew": [], "": ["--as", "hf", "--weights", "parameters"]}.items()}
+    assert "not fp32 masters" in said["masters"] and "optimizer starts anew" in said["anew"] and "optimizer" not in said[""]
+
+
 def test_a_newer_save_was_killed(zerofs: Path, saved: Path) -> None:
     (saved / "global_step9").mkdir()
     done = run(zerofs, "plan", saved, "--as", "hf")

@@ -8,7 +8,7 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
-from conftest import SHARED
+from conftest import SHARED, needs_shared
 from mounting import run
 from test_trained import DTYPES, model, same
 
@@ -77,6 +77,7 @@ def test_described_by_the_run_alone(family: str, mount) -> None:
     torch.testing.assert_close(*logits, rtol=0, atol=4e-6)
 
 
+@needs_shared
 def test_no_family_has_it(zerofs: Path) -> None:
     refused = run(zerofs, "plan", GOLDEN / "families/trees/glm-pipe-tp2pp2-z1", "--as", "hf")
     assert refused.returncode == 3 and "--like" in refused.stderr

@@ -21,10 +21,16 @@ def keep(engine, case: dict) -> None:
     if hasattr(optimizer, "_lazy_init_hp_params_optimizer_state"):  # linked at start, before there was a state
         optimizer._hp_optimizer_states_linked = False
         optimizer._lazy_init_hp_params_optimizer_state()
-    found = {}
+    found, moments = {}, ("exp_avg", "exp_avg_sq")
+    # DeepSpeed 0.17 and 0.18 at stage 0: the masters aren't flat, and not linked to the parameters.
+    masters = {id(low): high for group in zip(getattr(optimizer, "fp16_groups", []), getattr(optimizer, "fp32_groups", []))
+               for low, high in zip(*group)}
     for name, parameter in engine.module.named_parameters():
-        values = {"masters": safe_get_full_fp32_param(parameter)}
-        values |= {key: safe_get_full_optimizer_state(parameter, key) for key in ("exp_avg", "exp_avg_sq")}
+        if (master := masters.get(id(parameter))) is not None:
+            values = {"masters": master} | {key: optimizer.optimizer.state[master][key] for key in moments}
+        else:
+            values = {"masters": safe_get_full_fp32_param(parameter)}
+            values |= {key: safe_get_full_optimizer_state(parameter, key) for key in moments}
         found[name] = {key: value.detach().float().clone() for key, value in values.items()}
     if torch.distributed.get_rank() == 0:
         Path(case["save"]).mkdir(parents=True, exist_ok=True)

@@ -49,6 +49,7 @@ def differing(engine, weights: dict[str, torch.Tensor]) -> list[str]:
 
 
 def losses(engine, vocabulary: int) -> list[float]:
+    engine.train()  # DeepSpeed 0.14 refuses the backward pass otherwise
     batch = tokens(vocabulary)
     result = []
     for _ in range(3):
@@ -106,7 +107,7 @@ def main(run_case: Callable[[dict], dict]) -> None:
         try:
             torch.multiprocessing.spawn(run_rank, (run_case, cases[len(results):], port, str(lines)), nprocs=DP)
             results += map(json.loads, lines.read_text().splitlines())
-        except torch.multiprocessing.ProcessException as error:
+        except (torch.multiprocessing.ProcessRaisedException, torch.multiprocessing.ProcessExitedException) as error:
             results += map(json.loads, lines.read_text().splitlines())
             results = (results + [{"error": str(error)}])[:len(cases)]
         finally:  # DeepSpeed's collective leaves 69 MB per run

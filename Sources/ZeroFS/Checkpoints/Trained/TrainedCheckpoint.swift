@@ -98,7 +98,19 @@ package struct TrainedCheckpoint: Sendable {
     sources.map(\.modified).max { ($0.tv_sec, $0.tv_nsec) < ($1.tv_sec, $1.tv_nsec) } ?? timespec()
   }
 
-  package var warnings: [String] { versionWarnings + stepWarnings }
+  package var warnings: [String] { versionWarnings + stateWarnings + stepWarnings }
+
+  /// DeepSpeed 0.17.6 to 0.18.4 save no optimizer state of a bf16 run at stage 0 (`engine.py`: `_save_checkpoint`,
+  /// `zero_optimization`), and MDS none with `--no-save-optim`.
+  private var stateWarnings: [String] {
+    guard need > .parameters, ranks.contains(where: { $0.optimizer == nil }) else { return [] }
+    let dtype = run.layout.dtype
+    return [
+      "\(files.path): no optimizer state was saved: "
+        + (dtype == .float32 ? "" : "the weights are the run's \(dtype) parameters, not fp32 masters, and ")
+        + "the optimizer starts anew."
+    ]
+  }
 
   private var versionWarnings: [String] {
     guard run.deepSpeedVersion == nil, let version = run.options.deepSpeedVersion else { return [] }
