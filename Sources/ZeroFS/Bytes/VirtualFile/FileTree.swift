@@ -3,7 +3,8 @@ import Glibc
 /// A directory tree of virtual files: what a mount serves and `materialize` writes. Immutable; the files themselves are
 /// composed when they are asked for.
 package struct FileTree: Sendable {
-  package struct Entry: Sendable {
+  /// One file; equal by identity.
+  package final class Entry: Sendable {
     /// Relative to the root, without a leading slash: `global_step0/layer_01-model_00-model_states.pt`.
     package let path: String
     /// Whether the file is a program (mode 0555, not 0444).
@@ -11,17 +12,12 @@ package struct FileTree: Sendable {
     /// Whether the file may be another each time that it is composed: a log, not a checkpoint.
     package let isVolatile: Bool
     private let compose: @Sendable () -> VirtualFile
-    private let following: (@Sendable () -> Entry)?
-    private let identity = Identity()
-
-    private final class Identity: Sendable {}
+    /// The file that whoever read all of this one reads next, where that is known.
+    package let next: Entry?
 
     /// The files that were composed last: a file is looked up, opened, and read ahead of before that.
-    private static let recent = LockedValue<[(of: Identity, file: VirtualFile)]>([])
+    private static let recent = LockedValue<[(of: Entry, file: VirtualFile)]>([])
     private static let maxRecent = 16
-
-    /// The file that whoever read all of this one reads next, where that is known.
-    package var next: Entry? { following?() }
 
     package init(
       _ path: String, isExecutable: Bool = false, isVolatile: Bool = false, next: Entry? = nil,
@@ -31,20 +27,17 @@ package struct FileTree: Sendable {
       self.isExecutable = isExecutable
       self.isVolatile = isVolatile
       self.compose = compose
-      if let next { following = { next } } else { following = nil }
+      self.next = next
     }
-
-    /// Whether both are the same entry of the same tree.
-    package func isSame(as other: Entry) -> Bool { identity === other.identity }
 
     /// The file: composed without reading tensor data. Equal at each call, if it isn't volatile.
     package func file() -> VirtualFile {
       if isVolatile { return compose() }
-      if let known = Entry.recent.withLock({ $0.last { $0.of === identity } }) { return known.file }
+      if let known = Entry.recent.withLock({ $0.last { $0.of === self } }) { return known.file }
       let file = compose()
       Entry.recent.withLock { recent in
         if recent.count == Entry.maxRecent { recent.removeFirst() }
-        recent.append((identity, file))
+        recent.append((self, file))
       }
       return file
     }

@@ -41,7 +41,7 @@ package struct PrefetchCursor: Sendable {
 
   /// What it is for who reads `file`, where it went on to that a moment ago.
   package func continued(in file: VirtualFile, of entry: FileTree.Entry) -> PrefetchCursor? {
-    guard let start = onward.last(where: { $0.entry.isSame(as: entry) })?.start,
+    guard let start = onward.last(where: { $0.entry === entry })?.start,
       Prefetcher.now < touched + Prefetcher.maxMoment
     else { return nil }
     var cursor = self
