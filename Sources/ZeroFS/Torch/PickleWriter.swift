@@ -15,8 +15,6 @@ struct PickleWriter {
     writer.bytes += [0x80, 2]  // PROTO
     writer.write(value)
     writer.op(".")  // STOP
-    // Without the room to grow: a tree keeps thousands of them.
-    writer.bytes = writer.bytes.withUnsafeBytes { Array($0) }
     return writer
   }
 

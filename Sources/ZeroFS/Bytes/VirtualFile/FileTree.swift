@@ -12,6 +12,7 @@ package struct FileTree: Sendable {
     /// Whether the file may be another each time that it is composed: a log, not a checkpoint.
     package let isVolatile: Bool
     private let compose: @Sendable () -> VirtualFile
+
     /// The file that whoever read all of this one reads next, where that is known.
     package let next: Entry?
 

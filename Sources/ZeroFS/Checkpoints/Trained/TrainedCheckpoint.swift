@@ -100,8 +100,7 @@ package struct TrainedCheckpoint: Sendable {
 
   package var warnings: [String] { versionWarnings + stateWarnings + stepWarnings }
 
-  /// DeepSpeed 0.17.6 to 0.18.4 save no optimizer state of a bf16 run at stage 0 (`engine.py`: `_save_checkpoint`,
-  /// `zero_optimization`), and MDS none with `--no-save-optim`.
+  /// Some versions of DeepSpeed save no optimizer state of a bf16 run at stage 0: `DeepSpeedVersion.countsBFloat16AsZero`.
   private var stateWarnings: [String] {
     guard need > .parameters, ranks.contains(where: { $0.optimizer == nil }) else { return [] }
     let dtype = run.layout.dtype
