@@ -47,7 +47,7 @@ struct PlanCommand: ParsableCommand {
         guard let checkpoint = served as? Checkpoint else {
           throw TrainedError.option("--picture", why: "a Hugging Face directory has no ranks")
         }
-        try output(PlanReport(checkpoint, modified: model.source.modified).picture, to: picture)
+        try output(PlanReport(checkpoint).picture, to: picture)
       }
       let report = planReport(served, modified: model.source.modified)
       if json {

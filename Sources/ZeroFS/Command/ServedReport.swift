@@ -15,7 +15,7 @@ extension ExportReport: ServedReport {}
 func planReport(_ served: any ServedTree, modified: timespec) -> any ServedReport {
   switch served {
   case let export as HuggingFaceExport: ExportReport(export, modified: modified)
-  case let checkpoint as Checkpoint: PlanReport(checkpoint, modified: modified)
+  case let checkpoint as Checkpoint: PlanReport(checkpoint)
   default: preconditionFailure("nothing else is served")
   }
 }

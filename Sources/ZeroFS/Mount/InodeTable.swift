@@ -28,6 +28,7 @@ final class Inode: Sendable {
     var measure: Measure?
     weak var open: OpenFile?
   }
+  /// In place, one word for each file of a tree: a `LockedValue` would be two allocations.
   private let composed = Mutex(Composed())
 
   /// Whether what `stat` says may change.

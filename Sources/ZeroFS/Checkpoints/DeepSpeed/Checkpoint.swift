@@ -20,7 +20,6 @@ package struct Checkpoint: Sendable {
   }
 
   private let client: any CheckpointClient
-  private let optimizers = Optimizers()
 
   /// The checkpoint of a Megatron-DeepSpeed run.
   ///
@@ -101,47 +100,48 @@ package struct Checkpoint: Sendable {
   }
 
   package func tree(modified: timespec) -> FileTree {
-    var entries =
-      [FileTree.Entry(CheckpointNames.latest) { [tag] in VirtualFile(tag) }] + client.ownFiles(tag: tag)
-    for pp in 0..<layout.pp {
-      for tp in 0..<layout.tp {
-        let optimizers = names.partitionedRanks.map { dp in
-          archive(names.optimizerState(tp: tp, pp: pp, dp: dp)) { [self] in
-            optimizerStates(tp: tp, pp: pp, dp: dp)
-          }
-        }
-        // Ranks read the model's states, the layers in their order, and then each its own part of the optimizer's state.
-        var layers: [FileTree.Entry] = []
-        for file in client.layerFiles(tp: tp, pp: pp).reversed() {
-          let next = layers.last ?? (optimizers.count == 1 ? optimizers[0] : nil)
-          layers.append(archive(file.name, next: next, file.contents))
-        }
-        for dp in names.modelStateRanks {
-          entries.append(
-            archive(names.modelState(tp: tp, pp: pp, dp: dp), next: layers.last) { [self] in
-              client.modelState(optimizer(tp: tp, pp: pp), tp: tp, pp: pp, dp: dp)
-            })
-        }
-        entries += optimizers + layers
+    FileTree(
+      sharedEntries + layout.modelParallelRanks.flatMap { entries(tp: $0.tp, pp: $0.pp) }, modified: modified)
+  }
+
+  /// The files that no rank has for itself.
+  var sharedEntries: [FileTree.Entry] {
+    [FileTree.Entry(CheckpointNames.latest) { [tag] in VirtualFile(tag) }] + client.ownFiles(tag: tag)
+  }
+
+  /// The files of a model-parallel rank, those of all its data-parallel ranks included.
+  func entries(tp: Int, pp: Int) -> [FileTree.Entry] {
+    let optimizer = SharedOptimizer { [client] in
+      OptimizerState(client.groups(tp: tp, pp: pp), layout: client.layout, settings: client.settings)
+    }
+    let optimizers = names.partitionedRanks.map { dp in
+      archive(names.optimizerState(tp: tp, pp: pp, dp: dp)) { [client] in
+        Self.optimizerStates(optimizer.state, client.settings, dp: dp)
       }
     }
-    return FileTree(entries, modified: modified)
+    // Ranks read the model's states, the layers in their order, and then each its own part of the optimizer's state.
+    var layers: [FileTree.Entry] = []
+    for file in client.layerFiles(tp: tp, pp: pp).reversed() {
+      let next = layers.last ?? (optimizers.count == 1 ? optimizers[0] : nil)
+      layers.append(archive(file.name, next: next, file.contents))
+    }
+    let modelStates = names.modelStateRanks.map { dp in
+      archive(names.modelState(tp: tp, pp: pp, dp: dp), next: layers.last) { [client] in
+        client.modelState(optimizer.state, tp: tp, pp: pp, dp: dp)
+      }
+    }
+    return modelStates + optimizers + layers
   }
 
   /// DeepSpeed `runtime/engine.py`: `_save_zero_checkpoint`.
-  private func optimizerStates(tp: Int, pp: Int, dp: Int) -> PickleValue {
-    let settings = client.settings
-    return .dict([
-      "optimizer_state_dict": optimizer(tp: tp, pp: pp).value(dp: dp),
-      "ds_config": settings.configuration.value(layout),
+  private static func optimizerStates(_ optimizer: OptimizerState, _ settings: OptimizerSettings, dp: Int)
+    -> PickleValue
+  {
+    .dict([
+      "optimizer_state_dict": optimizer.value(dp: dp),
+      "ds_config": settings.configuration.value(optimizer.layout),
       "ds_version": .string("\(settings.deepSpeedVersion)"),
     ])
-  }
-
-  private func optimizer(tp: Int, pp: Int) -> OptimizerState {
-    optimizers.state(of: layout.modelParallelRank(tp: tp, pp: pp)) {
-      OptimizerState(client.groups(tp: tp, pp: pp), layout: layout, settings: client.settings)
-    }
   }
 
   /// The files that a model-parallel rank loads its parameters from.
@@ -171,17 +171,19 @@ package struct Checkpoint: Sendable {
   }
 }
 
-/// The optimizer states that were asked for, by model-parallel rank: each is the start of files for every data-parallel rank,
-/// and `ls -l` wants the sizes of all.
-private final class Optimizers: Sendable {
-  private let known = LockedValue<[Int: OptimizerState]>([:])
+/// The optimizer's state of one model-parallel rank, made when a file first asks for it: it is the start of files for every
+/// data-parallel rank, and `ls -l` wants the sizes of all.
+private final class SharedOptimizer: Sendable {
+  private let made = LockedValue<OptimizerState?>(nil)
+  private let make: @Sendable () -> OptimizerState
 
-  /// What `make` returned for the rank at the first call.
-  func state(of rank: Int, _ make: () -> OptimizerState) -> OptimizerState {
-    // Not made under the lock: two threads may make the same, but none waits for another's rank.
-    if let state = known.withLock({ $0[rank] }) { return state }
-    let state = make()
-    known.withLock { $0[rank] = state }
-    return state
+  init(_ make: @escaping @Sendable () -> OptimizerState) { self.make = make }
+
+  var state: OptimizerState {
+    made.withLock { made in
+      let state = made ?? make()
+      made = state
+      return state
+    }
   }
 }

@@ -1,6 +1,5 @@
 import Bytes
 import FoundationEssentials
-import Glibc
 
 /// What a checkpoint consists of: the answer of `zerofs plan`.
 package struct PlanReport: Encodable, Sendable {
@@ -20,6 +19,11 @@ package struct PlanReport: Encodable, Sendable {
     /// In bytes; `data` without holes.
     let size: Int
     let data: Int
+
+    init(_ entry: FileTree.Entry) {
+      let file = entry.file()
+      (path, size, data) = (entry.path, file.count, file.dataBytes)
+    }
   }
 
   /// What the ranks of one model-parallel rank read at a full load: files that are opened only to look at one key are left out.
@@ -41,25 +45,24 @@ package struct PlanReport: Encodable, Sendable {
   let loading: [String]
   package let warnings: [String]
 
-  package init(_ checkpoint: Checkpoint, modified: timespec) {
+  package init(_ checkpoint: Checkpoint) {
     let l = checkpoint.layout
     model = checkpoint.summary
     layout = Layout(
       tp: l.tp, pp: l.pp, dp: l.dp, sp: l.sp, zeroStage: l.zeroStage, dtype: l.dtype.torchName,
       engine: l.engine == .pipeline ? "pipeline" : "no-pipeline", worldSize: l.worldSize)
-    files = Workers.run(Workers.cores, checkpoint.tree(modified: modified).entries) { entry in
-      let file = entry.file()
-      return File(path: entry.path, size: file.count, data: file.dataBytes)
+    // Rank by rank: at most one rank's files for each processor at a time.
+    let ofRanks = Workers.run(Workers.cores, l.modelParallelRanks) { rank in
+      checkpoint.entries(tp: rank.tp, pp: rank.pp).map(File.init)
     }
+    files = (checkpoint.sharedEntries.map(File.init) + ofRanks.joined()).sorted { $0.path < $1.path }
     totalBytes = files.reduce(0) { $0 + $1.size }
     let sizes = Dictionary(uniqueKeysWithValues: files.map { ($0.path, $0.size) })
-    ranks = (0..<l.pp).flatMap { pp in
-      (0..<l.tp).map { tp in
-        Rank(
-          mpRank: l.modelParallelRank(tp: tp, pp: pp), tp: tp, pp: pp,
-          modelStates: checkpoint.modelStatePaths(tp: tp, pp: pp).reduce(0) { $0 + (sizes[$1] ?? 0) },
-          optimizerStates: checkpoint.optimizerStatePaths(tp: tp, pp: pp).map { sizes[$0] ?? 0 }.max() ?? 0)
-      }
+    ranks = l.modelParallelRanks.map { tp, pp in
+      Rank(
+        mpRank: l.modelParallelRank(tp: tp, pp: pp), tp: tp, pp: pp,
+        modelStates: checkpoint.modelStatePaths(tp: tp, pp: pp).reduce(0) { $0 + (sizes[$1] ?? 0) },
+        optimizerStates: checkpoint.optimizerStatePaths(tp: tp, pp: pp).map { sizes[$0] ?? 0 }.max() ?? 0)
     }
     loading = checkpoint.loading
     warnings = checkpoint.warnings

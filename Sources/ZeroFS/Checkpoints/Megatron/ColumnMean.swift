@@ -1,11 +1,10 @@
 import Bytes
-import Synchronization
 
 /// `embedding.mean(dim=0)` of a `[rows, cols]` tensor, in its dtype, with the bits that PyTorch computes on a CPU: fp32 sums
 /// in the order of ATen `native/cpu/SumKernel.cpp`: `multi_row_sum`, one division, one rounding. Computed when first read.
 final class ColumnMean: ByteSource {
   private let tensor: TensorExpression
-  private let row = Mutex<[UInt8]?>(nil)
+  private let row = LockedValue<[UInt8]?>(nil)
 
   init(_ tensor: TensorExpression) { self.tensor = tensor }
 

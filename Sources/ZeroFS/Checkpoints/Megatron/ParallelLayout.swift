@@ -55,6 +55,11 @@ package struct ParallelLayout: Sendable, Hashable {
   /// `mp_rank` of file names (DeepSpeed `runtime/pipe/topology.py`: `PipelineParallelGrid.ds_model_rank`).
   func modelParallelRank(tp: Int, pp: Int) -> Int { pp * self.tp + tp }
 
+  /// The coordinates of all model-parallel ranks, in their order.
+  var modelParallelRanks: [(tp: Int, pp: Int)] {
+    (0..<pp).flatMap { pp in (0..<tp).map { ($0, pp) } }
+  }
+
   /// The global rank of a coordinate (Megatron `core/parallel_state.py`: `initialize_model_parallel`).
   func globalRank(tp: Int, pp: Int, dp: Int) -> Int { pp * (zeroRanks * self.tp) + dp * self.tp + tp }
 }

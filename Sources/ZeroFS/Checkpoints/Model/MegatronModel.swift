@@ -2,7 +2,7 @@ import Bytes
 import HuggingFace
 
 /// The model as a run with a given layout holds it: its geometry, filled from the tensors of a source.
-package struct MegatronModel: Sendable {
+package final class MegatronModel: Sendable {
   package let geometry: MegatronGeometry
   /// The fork that saves it.
   package let flavor: MegatronFlavor

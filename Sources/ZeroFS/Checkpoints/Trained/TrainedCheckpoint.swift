@@ -135,42 +135,40 @@ package struct TrainedCheckpoint: Sendable {
   /// Every parameter that the geometry implies is in its rank's files, with its shape, and no other.
   private func check() throws(TrainedError) {
     guard let geometry else { return }
-    for pp in 0..<run.layout.pp {
-      for tp in 0..<run.layout.tp {
-        let number = run.layout.modelParallelRank(tp: tp, pp: pp)
-        let path = "\(files.path): mp_rank \(number)"
-        var others = ranks[number].names
-        for module in geometry.modules(of: pp) {
-          for entry in geometry.table.entries(of: module) {
-            others.remove(geometry.qualifiedName(module, entry.name))
+    for (tp, pp) in run.layout.modelParallelRanks {
+      let number = run.layout.modelParallelRank(tp: tp, pp: pp)
+      let path = "\(files.path): mp_rank \(number)"
+      var others = ranks[number].names
+      for module in geometry.modules(of: pp) {
+        for entry in geometry.table.entries(of: module) {
+          others.remove(geometry.qualifiedName(module, entry.name))
+        }
+        // The last stage has a tied embedding's master only.
+        let isCopy = module == .embedding && pp > 0
+        for entry in geometry.table.entries(of: module) where !isCopy {
+          let (name, shape) = (
+            geometry.qualifiedName(module, entry.name), entry.sharding.shape(geometry.parallelism)
+          )
+          // At stage 3 masters alone are there.
+          let isThere = run.layout.zeroStage == 3 || ranks[number].holds(name)
+          guard isThere, let found = ranks[number].value(of: name, .parameter)?.shape else {
+            throw .unreadable(path: path, why: "there is no parameter \(name), which the run's args imply")
           }
-          // The last stage has a tied embedding's master only.
-          let isCopy = module == .embedding && pp > 0
-          for entry in geometry.table.entries(of: module) where !isCopy {
-            let (name, shape) = (
-              geometry.qualifiedName(module, entry.name), entry.sharding.shape(geometry.parallelism)
-            )
-            // At stage 3 masters alone are there.
-            let isThere = run.layout.zeroStage == 3 || ranks[number].holds(name)
-            guard isThere, let found = ranks[number].value(of: name, .parameter)?.shape else {
-              throw .unreadable(path: path, why: "there is no parameter \(name), which the run's args imply")
-            }
-            if found != shape {
-              throw .disagree(path: path, what: "the shape of \(name)", has: "\(found)", needs: "\(shape)")
-            }
-            let master = need > .parameters ? ranks[number].value(of: name, .master)?.shape : shape
-            if master != shape {
-              throw .disagree(
-                path: path, what: "the shape of the master of \(name)", has: "\(master ?? [])",
-                needs: "\(shape)")
-            }
+          if found != shape {
+            throw .disagree(path: path, what: "the shape of \(name)", has: "\(found)", needs: "\(shape)")
+          }
+          let master = need > .parameters ? ranks[number].value(of: name, .master)?.shape : shape
+          if master != shape {
+            throw .disagree(
+              path: path, what: "the shape of the master of \(name)", has: "\(master ?? [])",
+              needs: "\(shape)")
           }
         }
-        if let name = others.min() {
-          throw .unsupported(
-            path: path, what: name,
-            why: "the run's args don't imply this parameter, so that no rule says what it is.")
-        }
+      }
+      if let name = others.min() {
+        throw .unsupported(
+          path: path, what: name,
+          why: "the run's args don't imply this parameter, so that no rule says what it is.")
       }
     }
   }

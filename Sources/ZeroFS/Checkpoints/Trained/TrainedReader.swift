@@ -38,22 +38,20 @@ struct TrainedReader: Sendable {
       }
     }
     var ranks: [TrainedRank] = []
-    for pp in 0..<run.layout.pp {
-      for tp in 0..<run.layout.tp {
-        let number = run.layout.modelParallelRank(tp: tp, pp: pp)
-        guard let state = states[number] else { continue }
-        try check(state.value, path: state.path)
-        var own = parts[number] ?? []
-        if own.isEmpty && need > .parameters, let optimizer = state.value["optimizer"], !optimizer.isNone {
-          own = [(state.path, try OptimizerPart(optimizer, path: state.path, isRead: need == .optimizer))]
-        }
-        ranks.append(
-          try TrainedRank(
-            modelState: state.value, parameters: parameters(state.value, layers[tp], pp: pp),
-            dtype: run.layout.dtype,
-            groups: try groups(state.value, own.first?.part, tp: tp, pp: pp, path: state.path),
-            parts: own))
+    for (tp, pp) in run.layout.modelParallelRanks {
+      let number = run.layout.modelParallelRank(tp: tp, pp: pp)
+      guard let state = states[number] else { continue }
+      try check(state.value, path: state.path)
+      var own = parts[number] ?? []
+      if own.isEmpty && need > .parameters, let optimizer = state.value["optimizer"], !optimizer.isNone {
+        own = [(state.path, try OptimizerPart(optimizer, path: state.path, isRead: need == .optimizer))]
       }
+      ranks.append(
+        try TrainedRank(
+          modelState: state.value, parameters: parameters(state.value, layers[tp], pp: pp),
+          dtype: run.layout.dtype,
+          groups: try groups(state.value, own.first?.part, tp: tp, pp: pp, path: state.path),
+          parts: own))
     }
     return (ranks, read.map(\.file))
   }
@@ -69,21 +67,19 @@ struct TrainedReader: Sendable {
   private var jobs: [Job] {
     let (layout, names) = (run.layout, names)
     var jobs: [Job] = []
-    for pp in 0..<layout.pp {
-      for tp in 0..<layout.tp {
-        let rank = layout.modelParallelRank(tp: tp, pp: pp)
-        jobs.append(.modelState(rank: rank, name: names.modelState(tp: tp, pp: pp, dp: 0)))
-        if let geometry, layout.engine == .pipeline {
-          for module in geometry.modules(of: pp) where module != .embedding || pp == 0 {
-            jobs.append(
-              .layer(tp: tp, module, name: CheckpointNames.layer(geometry.pipelineIndex(module), tp: tp)))
-          }
+    for (tp, pp) in layout.modelParallelRanks {
+      let rank = layout.modelParallelRank(tp: tp, pp: pp)
+      jobs.append(.modelState(rank: rank, name: names.modelState(tp: tp, pp: pp, dp: 0)))
+      if let geometry, layout.engine == .pipeline {
+        for module in geometry.modules(of: pp) where module != .embedding || pp == 0 {
+          jobs.append(
+            .layer(tp: tp, module, name: CheckpointNames.layer(geometry.pipelineIndex(module), tp: tp)))
         }
-        // At stage 3 the parameters are in the optimizer's files alone.
-        if need > .parameters || layout.zeroStage == 3 {
-          for dp in names.partitionedRanks {
-            jobs.append(.optimizer(rank: rank, name: names.optimizerState(tp: tp, pp: pp, dp: dp)))
-          }
+      }
+      // At stage 3 the parameters are in the optimizer's files alone.
+      if need > .parameters || layout.zeroStage == 3 {
+        for dp in names.partitionedRanks {
+          jobs.append(.optimizer(rank: rank, name: names.optimizerState(tp: tp, pp: pp, dp: dp)))
         }
       }
     }
