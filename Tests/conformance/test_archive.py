@@ -15,7 +15,7 @@ from mounting import run
 from test_golden import CASES, assert_equal, compare  # noqa: F401
 from test_refusals import SOURCE, assert_refused
 
-IO, TARGET, FULL, PARTIAL, USAGE = 8, 11, 12, 14, 64  # exit statuses
+OPTION, IO, TARGET, FULL, PARTIAL, USAGE = 4, 8, 11, 12, 14, 64  # exit statuses
 NAME = "llama-pipe-tp2pp2dp2-z1-bf16"
 LAYOUT = options(CASES[NAME])
 
@@ -77,6 +77,19 @@ def test_mounts_at_its_layout(archive: Path, golden: Path, mount, compare, monke
 def test_mounts_at_another_layout(archive: Path, golden: Path, mount, words: tuple) -> None:
     with mount(archive, *words) as m, mount(golden / "hf/llama_bf16", *LAYOUT, *words) as directory:
         assert tree(m.path) == tree(directory.path)
+
+
+def test_as_a_hugging_face_directory(archive: Path, golden: Path, zerofs: Path, mount, tmp_path: Path) -> None:
+    model = golden / "hf/llama_bf16"
+    with mount(archive, "--as", "hf") as m:
+        assert tree(m.path) == tree(model)
+    done = run(zerofs, "materialize", archive, tmp_path / "hf", "--as", "hf")
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "hf/zerofs-manifest.json").unlink()
+    assert tree(tmp_path / "hf") == tree(model)
+    # Nothing is rounded that would have to be.
+    assert_refused(run(zerofs, "plan", archive, "--as", "hf", "--dtype", "fp16"), OPTION, "--dtype", "as they are")
+    assert_refused(run(zerofs, "plan", model, "--as", "hf"), OPTION, "already")
 
 
 def test_plan(archive: Path, zerofs: Path, golden: Path) -> None:

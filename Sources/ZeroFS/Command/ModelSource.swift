@@ -50,6 +50,10 @@ struct ModelSource {
         throw SourceError.notADirectory(path: path, given)
       }
       let archive = try ModelArchive(path: path)
+      if options.view == .hf, let option = options.ofExports {
+        throw TrainedError.option(
+          option, why: "\(path) holds the files of a model, which --as hf serves as they are")
+      }
       (files, self.options) = (archive, options.over(archive.options))
       source = .model(try HuggingFaceDirectory(archive))
     } else if try options.tag != nil || TrainedCheckpoint.isOne(path) {

@@ -49,7 +49,7 @@ struct PlanCommand: ParsableCommand {
         }
         try output(PlanReport(checkpoint).picture, to: picture)
       }
-      let report = planReport(served, modified: model.source.modified)
+      let report = served.report(modified: model.source.modified)
       if json {
         try output(report.json)
       } else {

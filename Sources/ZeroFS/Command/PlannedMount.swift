@@ -43,12 +43,12 @@ struct PlannedMount {
     var mount = options
     mount.sourceBytes = source.bytes
     // safetensors files are mapped, and mappings want the page cache.
-    mount.isCached = options.isCached || served is HuggingFaceExport
+    mount.isCached = options.isCached || !(served is Checkpoint)
     mount.layouts = CheckpointResolver(planner: planner).layouts
     mount.reports =
       served.companions + [
         FileTree.Entry("plan.json") { [served] in
-          VirtualFile(planReport(served, modified: source.modified).json + "\n")
+          VirtualFile(served.report(modified: source.modified).json + "\n")
         },
         FileTree.Entry(Manifest.Origin.reportName, isVolatile: true) { [self] in
           VirtualFile(origin.json + "\n")

@@ -79,7 +79,7 @@ struct RunCommand: ParsableCommand {
       try plan.mount(at: mountpoint, MountOptions(source: absolutePath(source.path)))
     }
     do {
-      try checkReadable("\(mount.path)/\(plan.served is HuggingFaceExport ? "config.json" : "latest")")
+      try checkReadable("\(mount.path)/\(plan.served is Checkpoint ? "latest" : "config.json")")
     } catch {
       mount.leave()
       throw error

@@ -58,6 +58,9 @@ package struct HuggingFaceDirectory: Sendable {
     }
   }
 
+  /// Whether the files can be read without this program.
+  package var isOnDisk: Bool { store is DiskDirectory }
+
   package var tensorCount: Int { table.tensors.count }
 
   /// Names of all tensors, as in the files.

@@ -31,6 +31,13 @@ package struct FileTree: Sendable {
       self.next = next
     }
 
+    /// The file that is all of `file`.
+    package convenience init(_ path: String, whole file: any StoredFile) {
+      self.init(path) {
+        VirtualFile(TensorExpression(source: file, offset: 0, shape: [file.size], dtype: .uint8).extents)
+      }
+    }
+
     /// The file: composed without reading tensor data. Equal at each call, if it isn't volatile.
     package func file() -> VirtualFile {
       if isVolatile { return compose() }

@@ -2,7 +2,7 @@ import Bytes
 import FoundationEssentials
 
 /// What a checkpoint consists of: the answer of `zerofs plan`.
-package struct PlanReport: Encodable, Sendable {
+package struct PlanReport: ServedReport, Encodable, Sendable {
   struct Layout: Encodable {
     let tp: Int
     let pp: Int

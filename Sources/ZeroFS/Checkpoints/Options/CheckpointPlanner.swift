@@ -83,8 +83,14 @@ package struct CheckpointPlanner: Sendable {
   /// - Throws: as `checkpoint()`, and `TrainedError`.
   package func served() throws -> any ServedTree {
     guard options.view == .hf else { return try checkpoint() }
-    guard case .trained(let trained) = source else {
-      throw TrainedError.option("--as hf", why: "the source is a Hugging Face directory already")
+    let trained: TrainedCheckpoint
+    switch source {
+    case .trained(let checkpoint): trained = checkpoint
+    case .model(let directory):
+      guard !directory.isOnDisk else {
+        throw TrainedError.option("--as hf", why: "the source is a Hugging Face directory already")
+      }
+      return try StoredModel(directory)
     }
     var settings = HuggingFaceExport.Settings()
     settings.weights = options.weights ?? .masters

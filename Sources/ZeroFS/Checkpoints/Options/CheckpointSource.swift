@@ -45,6 +45,15 @@ package enum CheckpointSource: Sendable {
 }
 
 extension CheckpointOptions {
+  /// An option that changes what a Hugging Face directory of a checkpoint holds, if there is one.
+  package var ofExports: String? {
+    [
+      ("--weights", weights != nil), ("--dtype", dtype != nil), ("--like", like != nil),
+      ("--drop", drop != nil),
+    ]
+    .first { $0.1 }?.0
+  }
+
   /// What these options ask of a trained checkpoint.
   package var need: TrainedCheckpoint.Need {
     view == nil ? .optimizer : (weights ?? .masters).need

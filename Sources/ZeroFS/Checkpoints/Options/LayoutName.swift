@@ -1,3 +1,5 @@
+import Bytes
+
 /// A layout in the name of a directory: words of `OptionField.all` joined by `-`, in any order, each option at most once.
 ///
 /// N is decimal, without leading zeros. What isn't spelled is as on the command line. A word that is not in the table, or two
@@ -22,6 +24,14 @@ package struct LayoutName: Sendable, Equatable, CustomStringConvertible {
 
   /// The name that spells all of `options` that have words.
   init(_ options: CheckpointOptions) { self.options = options }
+
+  /// That of a Hugging Face directory, whose weights are as stored or in `dtype`.
+  static func huggingFace(_ dtype: DType? = nil) -> LayoutName {
+    var options = CheckpointOptions()
+    options.view = .hf
+    options.dtype = CheckpointOptions.Precision.allCases.first { $0.dtype == dtype }
+    return LayoutName(options)
+  }
 
   /// The words in the order of the table.
   package var description: String {

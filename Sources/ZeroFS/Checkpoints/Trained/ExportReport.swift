@@ -1,8 +1,7 @@
 import Bytes
-import Glibc
 
-/// What a Hugging Face directory of a checkpoint consists of: the answer of `zerofs plan --as hf`.
-package struct ExportReport: Encodable, Sendable {
+/// What a Hugging Face directory consists of: the answer of `zerofs plan --as hf`.
+package struct ExportReport: ServedReport, Encodable, Sendable {
   struct File: Encodable {
     let path: String
     /// Bytes.
@@ -10,27 +9,32 @@ package struct ExportReport: Encodable, Sendable {
   }
 
   let checkpoint: String
-  let tag: String
-  let dtype: String
+  /// `nil` where there is no choice.
+  let tag: String?
+  /// `nil` for as the files are.
+  let dtype: String?
   let files: [File]
   let totalBytes: Int
   package let warnings: [String]
 
-  package init(_ export: HuggingFaceExport, modified: timespec) {
-    checkpoint = export.checkpoint.path
-    tag = export.checkpoint.tag
-    dtype = export.dtype.torchName
-    files = export.tree(modified: modified).entries.map { File(path: $0.path, size: $0.file().count) }
+  init(_ checkpoint: String, tag: String? = nil, dtype: DType? = nil, _ tree: FileTree, _ warnings: [String])
+  {
+    (self.checkpoint, self.tag, self.dtype, self.warnings) = (checkpoint, tag, dtype?.torchName, warnings)
+    files = tree.entries.map { File(path: $0.path, size: $0.file().count) }
     totalBytes = files.reduce(0) { $0 + $1.size }
-    warnings = export.warnings
   }
 
   package var json: String { reportJSON(self) }
 
   package var textOfAllFiles: String { text }
 
+  private var facts: [String] {
+    ["\(tag.map { "\($0) " } ?? "")as a Hugging Face directory"] + (dtype.map { [$0] } ?? [])
+      + [totalBytes.bytesText]
+  }
+
   package var text: String {
-    (["\(checkpoint): \(tag) as a Hugging Face directory, \(dtype), \(totalBytes.bytesText)"]
+    (["\(checkpoint): " + facts.joined(separator: ", ")]
       + files.map { "  \($0.path)  \($0.size.bytesText)" }).joined(separator: "\n")
   }
 }

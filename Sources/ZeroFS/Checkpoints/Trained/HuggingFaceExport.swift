@@ -86,14 +86,13 @@ package struct HuggingFaceExport: ServedTree {
     warnings = checkpoint.warnings + weights.warnings
   }
 
-  package var layoutName: LayoutName {
-    var options = CheckpointOptions()
-    options.view = .hf
-    options.dtype = CheckpointOptions.Precision.allCases.first { $0.dtype == dtype }
-    return LayoutName(options)
-  }
+  package var layoutName: LayoutName { .huggingFace(dtype) }
 
   package var ranks: Int { 1 }
+
+  package func report(modified: timespec) -> any ServedReport {
+    ExportReport(checkpoint.path, tag: checkpoint.tag, dtype: dtype, tree(modified: modified), warnings)
+  }
 
   package func tree(modified: timespec) -> FileTree { FileTree(entries(), modified: modified) }
 
@@ -111,9 +110,7 @@ package struct HuggingFaceExport: ServedTree {
       + (sharded.index.map { index in [entry("model.safetensors.index.json") { VirtualFile(index) }] } ?? [])
       + (checkpoint.like?.companions ?? []).map { file in
         let name = file.path.split(separator: "/").last.map(String.init) ?? file.path
-        return entry(name) {
-          VirtualFile(TensorExpression(source: file, offset: 0, shape: [file.size], dtype: .uint8).extents)
-        }
+        return FileTree.Entry(directory + name, whole: file)
       }
   }
 }

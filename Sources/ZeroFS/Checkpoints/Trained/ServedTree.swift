@@ -12,6 +12,8 @@ package protocol ServedTree: Sendable {
   func tree(modified: timespec) -> FileTree
   /// The tree as it stands on disk, where no mount has `.zerofs`.
   func writtenTree(modified: timespec) -> FileTree
+  /// The answer of `zerofs plan`.
+  func report(modified: timespec) -> any ServedReport
   /// What stands in `.zerofs` for those who read it, beside reports.
   var companions: [FileTree.Entry] { get }
 }
@@ -21,6 +23,15 @@ extension ServedTree {
   package var companions: [FileTree.Entry] { [] }
 }
 
+/// What a tree consists of, for programs and for people.
+package protocol ServedReport {
+  var json: String { get }
+  var text: String { get }
+  var textOfAllFiles: String { get }
+  var warnings: [String] { get }
+}
+
 extension Checkpoint: ServedTree {
   package var ranks: Int { layout.worldSize }
+  package func report(modified: timespec) -> any ServedReport { PlanReport(self) }
 }
