@@ -178,15 +178,30 @@ def test_an_optimizer_that_is_not_elementwise(zerofs: Path, saved: Path, mount) 
 
 
 def test_elementwise_states_of_any_name(saved: Path, mount) -> None:
-    """As ALCF's optimizers have them: the same numbers under other names."""
+    """As ALCF's optimizers have them: the same numbers under other names, and groups with members of their own."""
+    def groups(path: Path) -> list[dict]:
+        state = torch.load(path, weights_only=False)["optimizer_state_dict"]["base_optimizer_state"]
+        return [{name: value for name, value in group.items() if name != "params"} for group in state["param_groups"]]
+
+    for path in saved.glob("global_step6/mp_rank_*.pt"):
+        state = torch.load(path, weights_only=False)
+        state["args"].optimizer = "sophiag"
+        torch.save(state, path)
     for path in saved.glob("global_step6/*_optim_states.pt"):
         state = torch.load(path, weights_only=False)
-        for group in state["optimizer_state_dict"]["base_optimizer_state"]["state"].values():
+        inner = state["optimizer_state_dict"]["base_optimizer_state"]
+        for group in inner["state"].values():
             group["momentum_buffer"] = group.pop("exp_avg")
+        for group in inner["param_groups"]:
+            group["rho"] = 0.04
+            del group["eps"]
         torch.save(state, path)
+    expected = groups(next(saved.glob("global_step6/*_optim_states.pt")))
+    assert len(expected) == 2 and all(group["rho"] == 0.04 and "betas" in group for group in expected)
     golden = load_file(TRAINED / "llama-pipe-tp2pp2-z1/exp_avg.safetensors")
     with mount(saved, "--tp", 1, "--pp", 1, "--dp", 3) as there, \
             mount(there.path, "--as", "hf", "--weights", "momentum_buffer") as m:
+        assert groups(there.path / "global_step6/bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt") == expected
         same(golden, model(m.path))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from conftest import SHARED
 from test_trained import CASES, TRAINED
@@ -67,26 +68,34 @@ NEW = {  # where it goes on with the state of 2x2x1: as many samples a step, as 
     "nopipe-2x1x2-z1": ["--tp", 2, "--pp", 1, "--dp", 2, "--no-pipe"],
     "nopipe-1x1x2-z2": ["--tp", 1, "--pp", 1, "--dp", 2, "--no-pipe", "--zero", 2],
 }
+STAGE_3 = {"nopipe-2x1x2-z3": ["--tp", 2, "--pp", 1, "--dp", 2, "--no-pipe", "--zero", 3],
+           "nopipe-1x1x2-z3": ["--tp", 1, "--pp", 1, "--dp", 2, "--no-pipe", "--zero", 3]}
 
 
-def megatron(oracle: Path, tree: Path, out: Path, name: str, *options: str) -> list[float]:
-    """The losses of five steps that real MDS trains from a tree."""
-    words = NEW[name]
+def train(oracle: Path, mode: str, tree: Path, out: Path, name: str, steps: int, *options: str) -> list[dict]:
+    """What each rank of real MDS tells of so many steps, behind which it saves, or to which it loads."""
+    words = (NEW | STAGE_3)[name]
     tp, dp = words[words.index("--tp") + 1], words[words.index("--dp") + 1]
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", oracle / "mds_run.py", "--mode", "load", "--timeout", "800",
-         "--hf", SHARED / "golden/hf/llama_bf16", "--lr", "0.05", "--steps", "5", "--dir", tree, "--out", out,
+        [sys.executable, "-W", "ignore", oracle / "mds_run.py", "--mode", mode, "--timeout", "800",
+         "--hf", SHARED / "golden/hf/llama_bf16", "--lr", "0.05", "--steps", str(steps), "--dir", tree, "--out", out,
          *map(str, words), "--mbs", str(2 // dp), "--divisible", str(512 // tp), *options],
         capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    ranks = json.loads(out.read_text())["ranks"]
-    assert all((rank["iteration"], rank["consumed_train_samples"], rank["sched"]["num_steps"]) == (6, 12, 12) for rank in ranks)
+    return json.loads(out.read_text())["ranks"]
+
+
+def megatron(oracle: Path, tree: Path, out: Path, name: str, *options: str, steps: int = 6) -> list[float]:
+    """The losses of five steps that real MDS trains from a tree of so many."""
+    ranks = train(oracle, "load", tree, out, name, 5, *options)
+    assert all((rank["iteration"], rank["consumed_train_samples"], rank["sched"]["num_steps"]) == (steps, 2 * steps, 2 * steps)
+               for rank in ranks)
     # Without the pipeline engine each data-parallel rank has the loss of its own samples.
     return [sum(losses) / len(losses) for losses in zip(*(rank["losses"] for rank in ranks))]
 
 
 def layout(name: str) -> list[object]:
-    words = NEW[name]
+    words = (NEW | STAGE_3)[name]
     zero = ["--zero-stage", words[words.index("--zero") + 1]] if "--zero" in words else []
     return [*words[:6], *zero, "--no-pipeline-parallel" if "--no-pipe" in words else "--pipeline-parallel",
             "--make-vocab-size-divisible-by", 512 // words[1]]
@@ -115,6 +124,63 @@ def test_goes_on(name: str, uninterrupted, oracle: Path, mount, tmp_path: Path, 
 
 
 @needs_megatron
+@pytest.mark.parametrize("name", STAGE_3)
+def test_goes_on_at_stage_3(name: str, oracle: Path, mount, tmp_path: Path, measured) -> None:
+    """All parameters are in one group there, which has no weight decay: as stage 2 goes on where there is none."""
+    with mount(TRAINED / SOURCE / "tree", *layout("nopipe-1x1x2-z2")) as m:
+        tree = Path(shutil.copytree(m.path, tmp_path / "tree", copy_function=shutil.copyfile))
+    for path in tree.glob("global_step6/*_optim_states.pt"):
+        path.chmod(0o644)
+        state = torch.load(path, weights_only=False)
+        for group in state["optimizer_state_dict"]["base_optimizer_state"]["param_groups"]:
+            group["weight_decay"] = 0.0
+        torch.save(state, path)
+    expected = megatron(
+        oracle, tree, tmp_path / "stage2.json", "nopipe-1x1x2-z2",
+        "--mds", "--weight-decay 0 --override-opt_param-scheduler")
+    with mount(TRAINED / SOURCE / "tree", *layout(name)) as m:
+        losses = megatron(oracle, m.path, tmp_path / "out.json", name)
+    difference = max(abs(a - b) for a, b in zip(losses, expected, strict=True))
+    measured(f"{name}: losses {losses}, stage 2 without weight decay {expected}, largest difference {difference:.1e}")
+    assert difference <= 5e-3
+
+
+@needs_megatron
+@pytest.mark.parametrize("name", NEW | STAGE_3)
+def test_the_engine_holds_what_was_trained(name: str, oracle: Path, mount, tmp_path: Path, monkeypatch) -> None:
+    """Masters and moments of the live engine, as DeepSpeed's safe_get_full_* gather them, against those that the run had."""
+    monkeypatch.syspath_prepend(oracle)
+    from mapping import mds_weight
+    with mount(TRAINED / SOURCE / "tree", *layout(name)) as m:
+        train(oracle, "load", m.path, tmp_path / "out.json", name, 0, "--state", str(tmp_path / "state"))
+    config = json.loads((SHARED / "golden/hf/llama_bf16/config.json").read_text())
+    words = (NEW | STAGE_3)[name]
+    for value, file in enumerate(["weights", "exp_avg", "exp_avg_sq"]):
+        trained = load_file(TRAINED / f"{SOURCE}/{file}.safetensors")
+        seen = set()
+        for path in tmp_path.glob("state.*.pt"):
+            tp = int(path.name.split("tp")[1].split("-")[0])
+            state = torch.load(path, weights_only=False)
+            for parameter, values in state["names"].items():
+                # Padding is another number than the weights, so that it can be left out here.
+                at = mds_weight(parameter, numbers(trained).get, config, tp, words[1], state["padded"], "--no-pipe" not in words)
+                at = at.long().reshape(-1)
+                expected = torch.cat([torch.zeros(1), *(tensor.reshape(-1) for tensor in trained.values())])[at]
+                assert torch.equal(values[value].reshape(-1)[at > 0], expected[at > 0]), (parameter, file)
+                seen.update(at.tolist())
+        assert len(seen - {0}) == sum(tensor.numel() for tensor in trained.values()), file
+
+
+def numbers(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A number from 1 on for each element, in place of it."""
+    counts, first = {}, 1
+    for name, tensor in tensors.items():
+        counts[name] = torch.arange(first, first + tensor.numel(), dtype=torch.float64).reshape(tensor.shape)
+        first += tensor.numel()
+    return counts
+
+
+@needs_megatron
 @pytest.mark.parametrize("name", NEW)
 def test_goes_on_by_the_universal_route(name: str, universal, oracle: Path, mount, tmp_path: Path, measured) -> None:
     with mount(TRAINED / SOURCE / "tree", *layout(name), "--universal-checkpoint") as m:
@@ -130,3 +196,23 @@ def test_without_padded_rows_in_place(universal, oracle: Path, deepspeeds: Path,
     rows that it leaves out as zeros, the losses are the same."""
     with mount(deepspeeds, "--tag", "global_step6_universal", *layout("2x2x1"), "--zero-stage", 1) as m:
         assert megatron(oracle, m.path, tmp_path / "out.json", "2x2x1") == universal
+
+
+@needs_megatron
+@pytest.mark.parametrize("optimizer", ["adamw", "sophiag", "adopt", "muon", "muonclip"])
+def test_other_optimizers(optimizer: str, oracle: Path, mount, tmp_path: Path, measured) -> None:
+    """Those of ALCF's that need no package beside torch: their states lie over the flat partition, whatever they are called."""
+    # A step of Sophia's is a sign times the rate, however small the gradient: at 0.05 two orders of sums part at once.
+    rate = ("--lr", "0.005") if optimizer == "sophiag" else ()
+    words = ("--mds", f"--optimizer {optimizer}", "--ds", json.dumps({"zero_allow_untested_optimizer": True}), *rate)
+    tree = tmp_path / "tree"
+    train(oracle, "save", tree, tmp_path / "saved.json", "2x1x1", 3, *words)
+    expected = megatron(oracle, tree, tmp_path / "same.json", "2x1x1", *words, steps=3)
+    for name in ("1x2x2", "nopipe-1x1x2-z2"):
+        with mount(tree, *layout(name)) as m:
+            losses = megatron(oracle, m.path, tmp_path / f"{name}.json", name, *words, steps=3)
+            with mount(m.path, *layout("2x1x1"), "--zero-stage", 1) as back:
+                assert megatron(oracle, back.path, tmp_path / "back.json", "2x1x1", *words, steps=3) == expected
+        difference = max(abs(a - b) for a, b in zip(losses, expected, strict=True))
+        measured(f"{optimizer}, {name}: losses {losses}, uninterrupted {expected}, largest difference {difference:.1e}")
+        assert difference <= 5e-3

@@ -41,8 +41,10 @@ package enum InnerOptimizer: Sendable, Equatable {
     let base = settings.adam.baseLearningRate.map { [("initial_lr", PickleValue.float($0))] } ?? []
     let own = members(settings, decays: group.decays)
     let fresh = PickleValue.dict(head + own + base + [("params", .ints(parameters))])
-    return settings.training.group(group, like: fresh)
+    return settings.training.group(group, like: fresh, keepsMembers: isAsLeft)
   }
+
+  private var isAsLeft: Bool { if case .other = self { true } else { false } }
 
   /// What the optimizer's class has in its entries beside the rate.
   private func members(_ settings: OptimizerSettings, decays: Bool) -> [(String, PickleValue)] {

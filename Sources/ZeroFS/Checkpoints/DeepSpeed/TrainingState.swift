@@ -118,8 +118,10 @@ struct TrainingState: Sendable {
   /// The entry of `group` in `param_groups`, as the run left it: that of the group of its name, of another client's that which
   /// decays alike. Where the run had others, that of any, with what tells the two apart.
   ///
-  /// - Parameter fresh: what the settings make of it.
-  func group(_ group: ParameterGroup, like fresh: PickleValue) -> PickleValue {
+  /// - Parameters:
+  ///   - fresh: what the settings make of it.
+  ///   - keepsMembers: whether it has all that the run's had, whatever is in `fresh`.
+  func group(_ group: ParameterGroup, like fresh: PickleValue, keepsMembers: Bool) -> PickleValue {
     let own: PickleValue?
     if groups.contains(where: { $0["name"] != nil }) {
       own = groups.first {
@@ -131,7 +133,8 @@ struct TrainingState: Sendable {
     }
     guard let trained = own ?? groups.first else { return fresh }
     let keys = Set((fresh.namedItems ?? []).map(\.name))
-    let isSameKind = Set((trained.namedItems ?? []).map(\.name)).union(["step"]) == keys.union(["step"])
+    let isSameKind =
+      keepsMembers || Set((trained.namedItems ?? []).map(\.name)).union(["step"]) == keys.union(["step"])
     // An optimizer of another kind has its own members; they share the values that both have.
     let base =
       isSameKind ? trained : fresh.setting((trained.namedItems ?? []).filter { keys.contains($0.name) })
