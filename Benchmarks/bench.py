@@ -22,6 +22,7 @@ warnings.filterwarnings("ignore")
 import chart
 import cold
 import converter
+import export
 import machine
 import report
 import scale
@@ -75,20 +76,22 @@ def main() -> None:
                                 disk=disk / "cold")
         else:
             slow = []
+        say(f"Hugging Face directories: {options.rounds} rounds")
+        exported = export.measure(binary, scratch, smollm2(options.smollm2), options.rounds)
         say(f"throughput: {options.rounds} rounds")
         rows = throughput.measure(binary, scratch, disk, options.rounds)
 
     chart.draw(rows, f"{described['date']}, {described['CPU']}", HERE / "ratios.svg")
     sections = [report.throughput(rows, options.rounds), report.sizes(sizes), report.growth(grown), report.storage(stored, options.rounds),
-                report.cold(slow), against]
+                report.exported(exported, options.rounds), report.cold(slow), against]
     report.write([report.head(described, time.monotonic() - start), *sections])
-    raw = {"machine": described, "rows": [vars(row) for row in rows + stored.rows], "sizes": [dataclasses.asdict(s) for s in sizes],
+    raw = {"machine": described, "rows": [vars(row) for row in rows + stored.rows + exported], "sizes": [dataclasses.asdict(s) for s in sizes],
            "growth": [dataclasses.asdict(g) for g in grown], "archives": [dataclasses.asdict(a) for a in stored.archives],
            "cold": [dataclasses.asdict(c) for c in slow]}
     rounded = json.loads(json.dumps(raw), parse_float=lambda text: float(f"{float(text):.5g}"))
     (HERE / "results.json").write_text(json.dumps(rounded) + "\n")
     print("\n" + "\n".join(sections))
-    missed = [row.title for row in rows + stored.rows if not row.is_met]
+    missed = [row.title for row in rows + stored.rows + exported if not row.is_met]
     say(f"Benchmarks/RESULTS.md written; goals missed: {', '.join(missed) or 'none'}")
 
 

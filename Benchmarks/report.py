@@ -35,14 +35,27 @@ def throughput(rows: list[Row], rounds: int) -> str:
         "CPU per GB less is better. *Tmpfs*, *ext4*: a plain file with the same bytes. *C twin*: "
         "[twin.c](twin.c), the least that a FUSE program has to do for the same windows.\n",
         "![ratios](ratios.svg)\n",
-        "| ZeroFS / reference | ratio | goal | | ZeroFS | reference |", "|---|---|---|---|---|---|"]
+        *ratios(rows)]
+    return "\n".join(lines) + "\n"
+
+
+def ratios(rows: list[Row]) -> list[str]:
+    lines = ["| ZeroFS / reference | ratio | goal | | ZeroFS | reference |", "|---|---|---|---|---|---|"]
     for row in rows:
         ours, reference = (statistics.median(values) for values in zip(*row.values))
         unit, digits = ("GB/s", 2) if row.metric == "speed" else ("s/GB", 3)
         goal = "" if row.goal is None else f"{'≥' if row.metric == 'speed' else '≤'} {row.goal}"
         lines.append(f"| {row.title} | {spread(row.ratios, 2)} | {goal} | {verdict(row.is_met) if goal else ''} "
                      f"| {ours:.{digits}f} {unit} | {reference:.{digits}f} {unit} |")
-    return "\n".join(lines) + "\n"
+    return lines
+
+
+def exported(rows: list[Row], rounds: int) -> str:
+    return "\n".join([
+        "## Hugging Face directories\n",
+        f"A checkpoint of SmolLM2-135M with `--as hf` (masters, rounded to bf16), read by private mappings from a fresh mount, next to "
+        f"the same files through libfuse's example passthrough_ll with its page cache; all of it on tmpfs, {rounds} rounds.\n",
+        *ratios(rows)]) + "\n"
 
 
 def cold(found: list[Cold]) -> str:
@@ -112,11 +125,7 @@ def storage(found: Found, rounds: int) -> str:
         "## On disk\n",
         f"SmolLM2-135M-Instruct at TP 1 × PP 1 × DP 2, ZeRO 1; {rounds} rounds, median (min–max). Rates are of bytes of the tree, "
         "holes included. `materialize` syncs each file, also on tmpfs, where that is free.\n",
-        "| ZeroFS / reference | ratio | goal | | ZeroFS | reference |", "|---|---|---|---|---|---|"]
-    for row in found.rows:
-        ours, reference = (statistics.median(values) for values in zip(*row.values))
-        lines.append(f"| {row.title} | {spread(row.ratios, 2)} | ≥ {row.goal} | {verdict(row.is_met)} "
-                     f"| {ours:.2f} GB/s | {reference:.2f} GB/s |")
+        *ratios(found.rows)]
     lines += ["", "| archive of a tree with | tree | archive | tree / archive | goal | compress | decompress | goal |",
               "|---|---|---|---|---|---|---|---|"]
     for one in found.archives:
