@@ -104,6 +104,55 @@ def test_at_megatrons_layouts(name: str, layout: str, saves, golden: Path, mount
             holds(mount, hf.path, kept(saves[name]), *back)
 
 
+FOLDED = {  # a parameter of MDS, the tensor that it is made of, and whether a factor or a sum is folded in
+    "granite_tied": ("self_attention.dense.weight", "self_attn.o_proj.weight", "factor"),
+    "nemotron": ("input_layernorm.weight", "input_layernorm.weight", "sum")}
+
+
+@pytest.fixture(scope="module")
+def folded(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    scratch = tmp_path_factory.mktemp("folded")
+    cases = [{"hf": str(golden / "families/hf" / name), "zero": 1, "client": "script", "save": str(scratch / name)}
+             for name in FOLDED]
+    for result in run_engine("trained_engine.py", cases, scratch):
+        survived(result)
+    return {name: scratch / name for name in FOLDED}
+
+
+@pytest.mark.parametrize("name", FOLDED)
+def test_moments_of_folded_families(name: str, folded, golden: Path, mount) -> None:
+    """A factor on the weight divides its gradients, and their squares twice; a sum changes neither."""
+    words, expected = ["--like", golden / "families/hf" / name], kept(folded[name])
+    parameter, tensor, folding = FOLDED[name]
+    layer = next(key for key in expected["masters"] if key.endswith(f"layers.1.{tensor}"))
+    with mount(folded[name], "--flavor", "alcf", "--tp", 2, "--universal-checkpoint", *words) as there:
+        zero = next(there.path.glob("*_universal/zero"))
+        trained = {value: torch.load(next(zero.glob(f"3.{parameter}/{file}.pt")), weights_only=False)["param"].flatten()
+                   for value, file in zip(VALUES, ["fp32", "exp_avg", "exp_avg_sq"])}
+        theirs = {value: expected[value][layer].flatten() for value in VALUES}
+        factor = (trained["masters"] / theirs["masters"]).median() if folding == "factor" else torch.ones(())
+        assert factor != 1 if folding == "factor" else torch.equal(trained["masters"], theirs["masters"] + 1)
+        for value, power in zip(VALUES[1:], (-1, -2)):
+            assert theirs[value].abs().max() > 0
+            torch.testing.assert_close(trained[value], theirs[value] * factor ** power, rtol=1e-5, atol=0)
+        for value in VALUES:
+            with mount(there.path, "--as", "hf", "--weights", value, "--dtype", "fp32", *words) as m:
+                actual = model(m.path)
+                for key in actual:
+                    torch.testing.assert_close(actual[key], expected[value][key], rtol=1e-6, atol=1e-6 if value == "masters" else 0)
+
+
+def test_a_state_that_no_one_knows_of_a_folded_family(folded, golden: Path, zerofs: Path, tmp_path: Path) -> None:
+    save = Path(shutil.copytree(folded["granite_tied"], tmp_path / "save"))
+    for path in save.glob("*/*_optim_states.pt"):
+        state = torch.load(path, weights_only=False)
+        for tensor in state["optimizer_state_dict"]["base_optimizer_state"]["state"].values():
+            tensor["mystery"] = tensor.pop("exp_avg")
+        torch.save(state, path)
+    done = run(zerofs, "plan", save, "--flavor", "alcf", "--like", golden / "families/hf/granite_tied")
+    assert done.returncode == 3 and "mystery" in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+
+
 @pytest.fixture(scope="module")
 def loaded(saves, golden: Path, zerofs: Path, tmp_path_factory) -> Iterator[dict[str, tuple[dict, dict]]]:
     """What real DeepSpeed has after loading what was MDS's in between, and what MDS trained."""

@@ -1,4 +1,5 @@
 import Bytes
+import Glibc
 
 /// A tensor of the Hugging Face files as MDS multiplies with it: `[out, in]`, one of several parts of its rows, with what is
 /// folded into it. `view` and `stored` are each other's inverse.
@@ -29,8 +30,9 @@ struct HFTensor: Sendable {
 
   private var rowCount: Int { isTransposed ? storedShape[1] : storedShape[0] }
 
-  /// The part, of the tensor in the files.
-  func view(of stored: TensorExpression) -> TensorExpression {
+  /// The part, of the tensor in the files, or of a state of the optimizer in its shape.
+  func view(of stored: TensorExpression, _ value: StoredValue = .parameter) -> TensorExpression {
+    let (folding, rotary) = changes(of: value)
     var view = isTransposed ? stored.transposed() : stored
     if rows != 0..<rowCount { view = view.rows(rows) }
     if let rotary { view = rotary.megatron(view) }
@@ -41,7 +43,8 @@ struct HFTensor: Sendable {
     return view
   }
 
-  private func unfolded(_ view: TensorExpression) -> TensorExpression {
+  private func unfolded(_ view: TensorExpression, _ value: StoredValue) -> TensorExpression {
+    let (folding, rotary) = changes(of: value)
     var view = view
     if !folding.isIdentity {
       view = view.cast(to: .float32).scaled(by: 1 / folding.scale, adding: -folding.offset / folding.scale)
@@ -49,13 +52,28 @@ struct HFTensor: Sendable {
     return rotary?.transformers(view) ?? view
   }
 
+  /// A sum of what is folded in changes no gradient, and a factor divides it.
+  ///
+  /// - Precondition: it is known how the value goes with the weight, or nothing is folded in.
+  private func changes(of value: StoredValue) -> (Architecture.Affine, RotaryRows?) {
+    guard let power = value.power, power != 1 else { return (folding, rotary) }
+    var rotary = rotary
+    if let scale = rotary?.scale { rotary?.scale = pow(scale, Float(power)) }
+    return (Architecture.Affine(scale: pow(folding.scale, Float(power))), rotary)
+  }
+
+  /// Whether something is folded in.
+  var isFolded: Bool { !folding.isIdentity || rotary?.scale ?? 1 != 1 }
+
   /// The tensor in the files from all of its parts; what was folded into them is taken out again, in fp32. Rows in front that no
   /// part has are zeros.
   ///
   /// - Precondition: the parts are of one tensor, and cover its other rows.
-  static func stored(_ parts: [(tensor: HFTensor, view: TensorExpression)]) -> TensorExpression {
+  static func stored(
+    _ parts: [(tensor: HFTensor, view: TensorExpression)], _ value: StoredValue = .parameter
+  ) -> TensorExpression {
     let views = parts.sorted { $0.tensor.rows.lowerBound < $1.tensor.rows.lowerBound }.map {
-      $0.tensor.unfolded($0.view)
+      $0.tensor.unfolded($0.view, value)
     }
     let common = DType.common(to: views.map(\.dtype))
     let unused = parts.map(\.tensor.rows.lowerBound).min() ?? 0

@@ -58,11 +58,14 @@ package struct HuggingFaceTensors: Sendable {
       ?? .init()
   }
 
-  /// The tensor `name`; vocabulary padding is left out, and what several ranks have is the first one's.
-  package func tensor(_ name: String, from parameters: Parameters) rethrows -> TensorExpression {
+  /// The tensor `name`, or a state of the optimizer in its shape; vocabulary padding is left out, and what several ranks have is
+  /// the first one's.
+  func tensor(
+    _ name: String, _ value: StoredValue = .parameter, from parameters: Parameters
+  ) rethrows -> TensorExpression {
     guard let origins = origins[name] else { preconditionFailure("\(name) is none of the model's tensors") }
     return HFTensor.stored(
-      try origins.map { origin in (origin.tensor, try view(origin, parameters)) })
+      try origins.map { origin in (origin.tensor, try view(origin, parameters)) }, value)
   }
 
   private func view(_ origin: Origin, _ parameters: Parameters) rethrows -> TensorExpression {

@@ -9,6 +9,17 @@ enum StoredValue: Sendable, Hashable {
   case master
   /// A state of the optimizer, one element for each of the parameter's, under torch's name.
   case state(String)
+
+  /// By which power of a weight's factor the value changes with it, where the model computes the same: 1 of the weight, -1 of what
+  /// gradients are averaged in, -2 of their squares. `nil` of a state that isn't known.
+  var power: Int? {
+    switch self {
+    case .parameter, .master: 1
+    case .state("exp_avg"), .state("momentum_buffer"): -1
+    case .state("exp_avg_sq"), .state("max_exp_avg_sq"), .state("hessian"): -2
+    case .state: nil
+    }
+  }
 }
 
 /// Where the parameters of a model come from: what of `Sharding.contents` they are cut from, whole.
@@ -38,7 +49,7 @@ struct HuggingFaceSource: ParameterSource {
       guard let stored = try? directory.tensor(of: tensor) else {
         preconditionFailure("\(tensor.name) is not what it was when the model was planned")
       }
-      return tensor.view(of: stored)
+      return tensor.view(of: stored, value)
     case .constant(let value, let shape):
       // 0 or 1, which every dtype has.
       return .filled(value, shape: shape, dtype: .bfloat16)

@@ -143,7 +143,7 @@ extension CheckpointPlanner {
     var table = try ParameterTable(
       of: weights.configuration, flavor: megatron, holds: Set(weights.names).contains)
     table.isTied = weights.isTied
-    try weights.checkStates(states, table.architecture, path: trained.path)
+    try weights.checkStates(states, table, path: trained.path)
     try weights.check(table, path: trained.path)
     return (table, table.configuration.vocabSize, NamedSource(weights: weights, states: states))
   }

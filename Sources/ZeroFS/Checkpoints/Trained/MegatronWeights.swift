@@ -31,7 +31,7 @@ enum MegatronWeights {
       configuration: configuration, names: registered.filter { tensors.shape(of: $0) != nil },
       isTied: stored.isTied,
       tensor: { name, value in
-        tensors.tensor(name) { checkpoint.parameter(geometry, $0, $1, tp: $2, value) }
+        tensors.tensor(name, value) { checkpoint.parameter(geometry, $0, $1, tp: $2, value) }
       },
       warnings: lost.names.isEmpty
         ? []
@@ -40,7 +40,7 @@ enum MegatronWeights {
             + lost.names.joined(separator: ", ")
         ])
     try weights.checkStates(
-      values.compactMap { if case .state(let name) = $0 { name } else { nil } }, table.architecture,
+      values.compactMap { if case .state(let name) = $0 { name } else { nil } }, table,
       path: checkpoint.path)
     return weights
   }

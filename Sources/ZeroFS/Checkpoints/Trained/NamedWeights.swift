@@ -38,7 +38,7 @@ struct NamedSource: ParameterSource {
     _ index: Int, of entry: ParameterTable.Entry, in module: MegatronModule, _ value: StoredValue
   ) -> TensorExpression {
     switch entry.sharding.contents[index] {
-    case .stored(let tensor): return tensor.view(of: weights.tensor(tensor.name, value))
+    case .stored(let tensor): return tensor.view(of: weights.tensor(tensor.name, value), value)
     case .constant(let constant, let shape):
       // What isn't trained has no moments.
       if case .state = value { return .zeros(shape, .float32) }
@@ -48,12 +48,15 @@ struct NamedSource: ParameterSource {
 }
 
 extension NamedWeights {
-  /// - Throws: `TrainedError.unsupported` for states of weights that are changed on the way.
-  func checkStates(_ states: [String], _ architecture: Architecture, path: String) throws(TrainedError) {
-    guard let state = states.first, !architecture.foldings.isEmpty || architecture.rotary?.scale ?? 1 != 1
+  /// - Throws: `TrainedError.unsupported` for states of weights that are changed on the way, where nobody knows what becomes of them.
+  func checkStates(_ states: [String], _ table: ParameterTable, path: String) throws(TrainedError) {
+    guard let state = states.first(where: { StoredValue.state($0).power == nil }),
+      table.tensors.contains(where: \.isFolded)
     else { return }
     throw .unsupported(
-      path: path, what: state, why: "what is folded into this family's weights isn't taken out of states.")
+      path: path, what: state,
+      why: "something is folded into this family's weights, and it isn't known how this state goes with them."
+    )
   }
 
   /// Every tensor of `table` is there, in its shape.
