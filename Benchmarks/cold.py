@@ -23,9 +23,9 @@ GOAL, SOURCE_BYTES_GOAL = 0.8, 1.1
 LATENCIES_MS = (1, 10, 50)
 TP = 3  # SmolLM2 has three heads of keys
 
-# What a rank does, in a process of its own: prints the bytes of its files.
+# What a rank does, in a process of its own. DeepSpeed's classes are in the files.
 LOAD = """
-import sys, torch
+import sys, torch, deepspeed
 for path in sys.argv[1:]:
     torch.load(path, map_location="cpu", weights_only=False)
 """
@@ -132,6 +132,13 @@ def read_parallel(file: Path, threads: int, piece: int) -> float:
     return seconds
 
 
+def said(child: subprocess.Popen, word: str) -> None:
+    """Waits until a program says that, beside what its modules have to say."""
+    while (line := child.stdout.readline()).strip() != word:
+        if not line:
+            raise AssertionError(f"a reader ended with {child.wait()}")
+
+
 def together(program: str, ranks: list[list[Path]]) -> float:
     """Seconds of programs that read at once, one for each list of files; they wait for a line when they have what they import.
     Not of their end, in which they give back what they have: half a second."""
@@ -139,13 +146,13 @@ def together(program: str, ranks: list[list[Path]]) -> float:
     children = [subprocess.Popen([sys.executable, "-W", "ignore", "-c", waiting, *map(str, files)], stdin=subprocess.PIPE,
                                  stdout=subprocess.PIPE, text=True) for files in ranks]
     for child in children:
-        child.stdout.readline()
+        said(child, "ready")
     start = time.perf_counter()
     for child in children:
         child.stdin.write("\n")
         child.stdin.flush()
     for child in children:
-        child.stdout.readline()
+        said(child, "read")
     seconds = time.perf_counter() - start
     for child in children:
         if child.wait():

@@ -45,6 +45,9 @@ final class FileHandle: Sendable {
   /// Bytes.
   private static let near = 4 << 20
 
+  /// Bytes: who reads fewer looks something up, as a mount does that is tried, and won't read on.
+  private static let shortest = 4096
+
   /// An estimate of what a copy takes: a processor copies 10 GB/s or more.
   private static let copyNanosecondsPerByte = 0.1
 
@@ -63,7 +66,9 @@ final class FileHandle: Sendable {
   ///
   /// - Returns: whether a read of `window` may have to wait for a source.
   func prefetch(for window: Range<Int>, _ pace: Pace, _ prefetcher: Prefetcher) -> Bool {
-    let isCold = pace.isNear && cursors.advance(cursor, to: window.lowerBound, prefetcher)
+    let isCold =
+      pace.isNear
+      && (window.count < FileHandle.shortest || cursors.advance(cursor, to: window.lowerBound, prefetcher))
     // A first read, too: what was read ahead a moment ago may have been dropped, or not be there yet.
     if isCold || pace.isAfterPause { return !open.file.isResident(window) }
     if pace.isNear { return false }
