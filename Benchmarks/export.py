@@ -1,17 +1,17 @@
 """A checkpoint as a Hugging Face directory, read by mappings, next to the same files through a C FUSE file system: libfuse's example
 passthrough_ll, with its page cache. Each time from a fresh mount, so that nothing of it is in the page cache."""
 import contextlib
-import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from safetensors.torch import load_file
 
+import twin
 from measure import Probe, Row, Timed, compiled, run_rounds
-from mounting import mounted, wait_until
+from mounting import Mount, mounted
 
 EXAMPLES = Path("/usr/share/doc/libfuse3-dev/examples")
 WEIGHTS = "model.safetensors"
@@ -32,16 +32,19 @@ def measure(binary: Path, scratch: Path, smollm2: Path, rounds: int) -> list[Row
     subprocess.run(["gcc", "-O2", "-o", scratch / "passthrough_ll", EXAMPLES / "passthrough_ll.c", *flags], check=True)
     mappers = compiled("mappers.c", scratch / "mappers.bin")
 
-    def ours() -> contextlib.AbstractContextManager[Path]:
-        return _path(mounted(binary, tree, _directory(scratch / "export"), "--as", "hf"))
+    mountpoint = scratch / "export"
+    mountpoint.mkdir()
 
-    def theirs() -> contextlib.AbstractContextManager[Path]:
-        return _passthrough(scratch / "passthrough_ll", files, _directory(scratch / "export-c"))
+    def ours() -> contextlib.AbstractContextManager[Mount]:
+        return mounted(binary, tree, mountpoint, "--as", "hf")
 
-    def probe(mount: Callable[[], contextlib.AbstractContextManager[Path]], read: Callable[[Path], Timed]) -> Probe:
+    def theirs() -> contextlib.AbstractContextManager[Mount]:
+        return twin.serving(mountpoint, scratch / "passthrough_ll", "-f", "-o", f"source={files},cache=always", mountpoint)
+
+    def probe(mount: Callable[[], contextlib.AbstractContextManager[Mount]], read: Callable[[Path], Timed]) -> Probe:
         def run() -> Timed:
-            with mount() as path:
-                return read(path / WEIGHTS)
+            with mount() as m:
+                return read(m.path / WEIGHTS)
         return Probe(run)
 
     def mapping(file: Path) -> Timed:
@@ -58,30 +61,6 @@ def _load(file: Path) -> Timed:
     for tensor in load_file(file).values():
         tensor.flatten()[::2048].sum()     # one element of each page
     return Timed(file.stat().st_size, time.perf_counter() - start)
-
-
-def _directory(path: Path) -> Path:
-    path.mkdir(exist_ok=True)
-    return path
-
-
-@contextlib.contextmanager
-def _path(mount) -> Iterator[Path]:
-    with mount as m:
-        yield m.path
-
-
-@contextlib.contextmanager
-def _passthrough(program: Path, source: Path, mountpoint: Path) -> Iterator[Path]:
-    """A session of its own, like the daemon's (twin.py)."""
-    daemon = subprocess.Popen([program, "-f", "-o", f"source={source},cache=always", mountpoint], start_new_session=True,
-                              stderr=subprocess.DEVNULL)
-    try:
-        assert wait_until(lambda: os.path.ismount(mountpoint)), "passthrough_ll did not mount"
-        yield mountpoint
-    finally:
-        subprocess.run(["umount", mountpoint], check=True)
-        daemon.wait()
 
 
 def main() -> None:

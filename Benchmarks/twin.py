@@ -16,12 +16,19 @@ def build(out: Path) -> Path:
 @contextlib.contextmanager
 def mounted(binary: Path, mountpoint: Path, source: Path, offset: int, count: int, head: int) -> Iterator[Mount]:
     """Serves `count` bytes of `source` from `offset` on, behind `head` bytes."""
+    with serving(mountpoint, binary, mountpoint, source, offset, count, head) as mount:
+        yield mount
+
+
+@contextlib.contextmanager
+def serving(mountpoint: Path, *command: object) -> Iterator[Mount]:
+    """A file system of another program, in the foreground, at `mountpoint`."""
     mountpoint.mkdir(exist_ok=True)
     # A session of its own, like the daemon's: the scheduler shares a busy machine out among sessions (autogroup).
-    twin = subprocess.Popen([binary, mountpoint, source, *map(str, (offset, count, head))], start_new_session=True)
+    program = subprocess.Popen([*map(str, command)], start_new_session=True, stderr=subprocess.DEVNULL)
     try:
-        assert wait_until(lambda: os.path.ismount(mountpoint)), "the C twin did not mount"
-        yield Mount(mountpoint, twin.pid, 0)
+        assert wait_until(lambda: os.path.ismount(mountpoint)), f"{command[0]} did not mount"
+        yield Mount(mountpoint, program.pid, 0)
     finally:
-        twin.terminate()
-        twin.wait()
+        program.terminate()
+        program.wait()

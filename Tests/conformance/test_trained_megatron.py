@@ -157,16 +157,16 @@ def test_the_engine_holds_what_was_trained(name: str, oracle: Path, mount, tmp_p
     words = (NEW | STAGE_3)[name]
     for value, file in enumerate(["weights", "exp_avg", "exp_avg_sq"]):
         trained = load_file(TRAINED / f"{SOURCE}/{file}.safetensors")
+        # Padding is another number than the weights, so that it can be left out here.
+        number, elements = numbers(trained).get, torch.cat([torch.zeros(1), *(tensor.reshape(-1) for tensor in trained.values())])
         seen = set()
         for path in tmp_path.glob("state.*.pt"):
             tp = int(path.name.split("tp")[1].split("-")[0])
             state = torch.load(path, weights_only=False)
             for parameter, values in state["names"].items():
-                # Padding is another number than the weights, so that it can be left out here.
-                at = mds_weight(parameter, numbers(trained).get, config, tp, words[1], state["padded"], "--no-pipe" not in words)
+                at = mds_weight(parameter, number, config, tp, words[1], state["padded"], "--no-pipe" not in words)
                 at = at.long().reshape(-1)
-                expected = torch.cat([torch.zeros(1), *(tensor.reshape(-1) for tensor in trained.values())])[at]
-                assert torch.equal(values[value].reshape(-1)[at > 0], expected[at > 0]), (parameter, file)
+                assert torch.equal(values[value].reshape(-1)[at > 0], elements[at][at > 0]), (parameter, file)
                 seen.update(at.tolist())
         assert len(seen - {0}) == sum(tensor.numel() for tensor in trained.values()), file
 
