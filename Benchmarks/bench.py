@@ -72,10 +72,12 @@ def main() -> None:
             say("cold sources")
             # MDS's enums, which its checkpoints name.
             os.environ["PYTHONPATH"] = str(options.tools.resolve().parent / "oracle/stubs/megatron_enums")
-            slow = cold.measure(binary, cold.slow_program(options.tools, scratch), smollm2(options.smollm2), scratch, 3,
-                                disk=disk / "cold")
+            program = cold.slow_program(options.tools, scratch)
+            slow = cold.measure(binary, program, smollm2(options.smollm2), scratch, 3, disk=disk / "cold")
+            ranks = [cold.one_rank_of_70b(binary, program, scratch, disk, 10)]
+            nodes = [cold.four_nodes(binary, program, scratch, disk)]
         else:
-            slow = []
+            slow, ranks, nodes = [], [], []
         say(f"Hugging Face directories: {options.rounds} rounds")
         exported = export.measure(binary, scratch, smollm2(options.smollm2), options.rounds)
         say(f"throughput: {options.rounds} rounds")
@@ -83,11 +85,12 @@ def main() -> None:
 
     chart.draw(rows, f"{described['date']}, {described['CPU']}", HERE / "ratios.svg")
     sections = [report.throughput(rows, options.rounds), report.sizes(sizes), report.growth(grown), report.storage(stored, options.rounds),
-                report.exported(exported, options.rounds), report.cold(slow), against]
+                report.exported(exported, options.rounds), report.cold(slow, ranks, nodes), against]
     report.write([report.head(described, time.monotonic() - start), *sections])
     raw = {"machine": described, "rows": [vars(row) for row in rows + stored.rows + exported], "sizes": [dataclasses.asdict(s) for s in sizes],
            "growth": [dataclasses.asdict(g) for g in grown], "archives": [dataclasses.asdict(a) for a in stored.archives],
-           "cold": [dataclasses.asdict(c) for c in slow]}
+           "cold": [dataclasses.asdict(c) for c in slow], "one_rank": [dataclasses.asdict(r) for r in ranks],
+           "nodes": [dataclasses.asdict(n) for n in nodes]}
     rounded = json.loads(json.dumps(raw), parse_float=lambda text: float(f"{float(text):.5g}"))
     (HERE / "results.json").write_text(json.dumps(rounded) + "\n")
     print("\n" + "\n".join(sections))

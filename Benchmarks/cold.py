@@ -4,6 +4,7 @@ Each figure stands next to a parallel reader of the same source, in the same run
 reference is the longer of it and of the same reader of the mount with everything in memory, where the storage isn't the bottleneck.
 """
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -17,9 +18,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from measure import MIB
+import inputs
+import sparse_llama
+from measure import MIB, compiled
 
-GOAL, SOURCE_BYTES_GOAL = 0.8, 1.1
+GOAL, SOURCE_BYTES_GOAL, SOONER_GOAL = 0.8, 1.1, 4
 LATENCIES_MS = (1, 10, 50)
 TP = 3  # SmolLM2 has three heads of keys
 
@@ -53,15 +56,39 @@ class Cold:
         return statistics.median(reference / ours for reference, ours in zip(self.reference, self.ours))
 
 
-class SlowSource:
-    """slow.c over a directory: what was asked of it is counted."""
+@dataclass
+class OneRank:
+    """What one rank of a model loads, by a mount and from a materialised tree on the same storage."""
+    title: str
+    count: int  # bytes of the rank's files
+    ours: float  # seconds
+    tree: float
 
-    def __init__(self, program: Path, root: Path, milliseconds: float, scratch: Path) -> None:
+    @property
+    def sooner(self) -> float:
+        return self.tree / self.ours
+
+
+@dataclass
+class Nodes:
+    """What the ranks of some nodes read from the storage they share, in bytes: as `plan --reads` says, and as counted."""
+    title: str
+    planned: int
+    largest: int  # of a node
+    counted: list[int]  # of each node
+    tree: int  # of a materialised tree
+
+
+class SlowSource:
+    """slow.c over a directory: what was asked of it is counted. `preload` is a library that changes what it reads."""
+
+    def __init__(self, program: Path, root: Path, milliseconds: float, scratch: Path, preload: Path | None = None) -> None:
         self.path, self.stats = scratch / "slow", scratch / "slow.stats"
         self.path.mkdir(exist_ok=True)
         self.stats.write_text("")
+        environment = os.environ | {"STATS": str(self.stats)} | ({"LD_PRELOAD": str(preload)} if preload else {})
         self.process = subprocess.Popen([program, root, str(int(milliseconds * 1000)), "2", self.path],
-                                        env=os.environ | {"STATS": str(self.stats)}, stderr=subprocess.DEVNULL)
+                                        env=environment, stderr=subprocess.DEVNULL)
         while not os.path.ismount(self.path):
             time.sleep(0.02)
 
@@ -75,7 +102,7 @@ class SlowSource:
         return int(requests), int(count)
 
     def drop(self) -> None:
-        for file in self.path.iterdir():
+        for file in self.path.rglob("*.*"):
             drop(file)
 
     def close(self) -> None:
@@ -220,6 +247,70 @@ def of_place(zerofs: Path, name: str, source: SlowSource | Disk, scratch: Path, 
         print(f"{cold.title}: ours {cold.ours[-1]:.2f} s, parallel {min(parallel):.2f}, hot {hot:.2f}, source x{cold.source[-1]:.2f} "
               f"in {requests} requests", flush=True)
     return cold
+
+
+# What a rank of the first pipeline stage loads: the embedding and ten layers of eighty, and its part of the masters.
+LAYOUT_70B = ("--tp", 8, "--pp", 8, "--dp", 16)
+LAYERS_70B = 11
+
+
+def one_rank_of_70b(zerofs: Path, slow: Path, scratch: Path, disk: Path, milliseconds: float) -> OneRank:
+    """`disk` has 3 GB of room."""
+    hf, tree, pattern = disk / "llama-3.3-70b-cold", disk / "tree", scratch / "patterned.so"
+    inputs.sparse_model(hf, sparse_llama.MODELS["llama-3.3-70b"])
+    # A plain rope: the files of another name a class of zerofs_megatron.
+    configuration = json.loads((hf / "config.json").read_text())
+    (hf / "config.json").write_text(json.dumps(configuration | {"rope_scaling": None}))
+    compiled("patterned.c", pattern, "-shared", "-fPIC")
+
+    def files(step: Path) -> list[Path]:
+        return [step / "mp_rank_00_model_states.pt", *sorted(step.glob("layer_*-model_00-*"))[:LAYERS_70B],
+                *step.glob("*zero_pp_rank_0_mp_rank_00_optim_states.pt")]
+
+    with contextlib.closing(SlowSource(slow, hf, milliseconds, scratch, pattern)) as source:
+        with mounted(zerofs, source.path, scratch / "mnt", *LAYOUT_70B) as point:
+            step = point / "global_step0"
+            names = [str(file.relative_to(point)) for file in files(step)]
+            count = sum(file.stat().st_size for file in files(step))
+            ours = together(LOAD, [files(step)])
+        subprocess.run([zerofs, "materialize", source.path, tree, *map(str, LAYOUT_70B), "--files", *names], check=True,
+                       stdout=subprocess.DEVNULL)
+    with contextlib.closing(SlowSource(slow, tree, milliseconds, scratch)) as source:
+        source.drop()
+        theirs = together(LOAD, [[source.path / name for name in names]])
+    shutil.rmtree(tree)
+    return OneRank(f"Llama-3.3-70B, TP 8, PP 8, DP 16, {milliseconds:g} ms", count, ours, theirs)
+
+
+LLAMA_8B = dict(layers=32, hidden=4096, heads=32, ffn=14336)
+LAYOUT_8B = ("--tp", 4, "--pp", 4, "--dp", 3)
+
+
+def four_nodes(zerofs: Path, slow: Path, scratch: Path, disk: Path) -> Nodes:
+    """48 ranks of Llama-3.1-8B, twelve to a node. A node is a pipeline stage, with a mount and nothing in memory."""
+    hf = disk / "llama-3.1-8b"
+    inputs.sparse_model(hf, LLAMA_8B)
+    planned = json.loads(subprocess.check_output([zerofs, "plan", hf, *map(str, LAYOUT_8B), "--reads", "--json"]))
+    counted = []
+    with contextlib.closing(SlowSource(slow, hf, 0, scratch)) as source:
+        for stage in range(4):
+            source.drop()
+            with mounted(zerofs, source.path, scratch / "mnt", *LAYOUT_8B) as point:
+                source.counted()
+                together(CAT, [files_of(point / "global_step0", stage, tp, dp) for tp in range(4) for dp in range(3)])
+                counted.append(source.counted()[1])
+    return Nodes("Llama-3.1-8B, TP 4, PP 4, DP 3", planned["allNodes"]["bytes"], planned["largestNode"]["bytes"], counted,
+                 planned["allNodes"]["treeBytes"])
+
+
+def files_of(step: Path, stage: int, tp: int, dp: int) -> list[Path]:
+    """MDS numbers its layers from 1, the embedding's; the first block is 3."""
+    def is_ours(layer: Path) -> bool:
+        block = int(layer.name.split("-")[0].removeprefix("layer_")) - 3
+        return min(max(block, 0) // (LLAMA_8B["layers"] // 4), 3) == stage
+    model = stage * 4 + tp
+    return [step / f"mp_rank_{model:02}_model_states.pt", *filter(is_ours, sorted(step.glob(f"layer_*-model_{tp:02}-*"))),
+            step / f"bf16_zero_pp_rank_{dp}_mp_rank_{model:02}_optim_states.pt"]
 
 
 def main() -> None:

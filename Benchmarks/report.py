@@ -2,7 +2,7 @@
 import statistics
 from pathlib import Path
 
-from cold import GOAL, SOURCE_BYTES_GOAL, Cold
+from cold import GOAL, SOONER_GOAL, SOURCE_BYTES_GOAL, Cold, Nodes, OneRank
 from converter import STEPS, Way
 from measure import Row
 from scale import RANDOM_READS, READ_BYTES, Growth, Size
@@ -58,7 +58,7 @@ def exported(rows: list[Row], rounds: int) -> str:
         *ratios(rows)]) + "\n"
 
 
-def cold(found: list[Cold]) -> str:
+def cold(found: list[Cold], ranks: list[OneRank], nodes: list[Nodes]) -> str:
     if not found:
         return ""
     lines = [
@@ -73,6 +73,21 @@ def cold(found: list[Cold]) -> str:
         source = statistics.median(row.source)
         lines.append(f"| {row.title} | {row.ratio:.2f} | ≥ {GOAL} | {verdict(row.ratio >= GOAL and source <= SOURCE_BYTES_GOAL)} "
                      f"| {spread(row.ours, 2)} | {spread(row.reference, 2)} | {source:.2f} | {statistics.median(row.requests):.0f} |")
+    lines += [
+        "",
+        "What one rank loads by `torch.load`, of a model with patterned data, from a mount and from the same tree materialised on the "
+        "same storage:\n",
+        "| one rank of | bytes | mount | tree | sooner by | goal | |", "|---|---|---|---|---|---|---|"]
+    lines += [f"| {rank.title} | {rank.count / 1e9:.1f} GB | {rank.ours:.1f} s | {rank.tree:.1f} s | {rank.sooner:.1f} "
+              f"| ≥ {SOONER_GOAL} | {verdict(rank.sooner >= SOONER_GOAL)} |" for rank in ranks]
+    lines += [
+        "",
+        "What the twelve ranks of each of four nodes read, each node with a mount and nothing in memory, as the source counts it and as "
+        "`zerofs plan --reads` says:\n",
+        "| model | counted | planned | counted / planned | each node | a materialised tree |", "|---|---|---|---|---|---|"]
+    lines += [f"| {one.title} | {sum(one.counted) / 1e9:.2f} GB | {one.planned / 1e9:.2f} GB | {sum(one.counted) / one.planned:.3f} "
+              f"| {' '.join(f'{count / 1e9:.2f}' for count in one.counted)} GB (planned at most {one.largest / 1e9:.2f}) "
+              f"| {one.tree / 1e9:.1f} GB |" for one in nodes]
     return "\n".join(lines) + "\n"
 
 

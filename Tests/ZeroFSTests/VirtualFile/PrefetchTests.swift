@@ -130,6 +130,25 @@ import Testing
     #expect([one, other, one, other].map { $0.file().count } == [3, 6, 3, 6])
   }
 
+  /// A zip reader's first read but one is of the file's end, far beyond what is asked for of its start.
+  @Test func theEndOfAFileIsAskedForWithItsStart() throws {
+    let path = NSTemporaryDirectory() + "zerofs-end-\(UUID().uuidString)"
+    defer { unlink(path) }
+    try Data(count: 64 << 20).write(to: URL(fileURLWithPath: path))
+    let descriptor = open(path, O_RDONLY)
+    fsync(descriptor)
+    // tmpfs keeps it.
+    posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED)
+    close(descriptor)
+    let large = try SourceFile(path: path)
+    let tensor = TensorExpression(source: large, offset: 0, shape: [large.size / 2], dtype: .bfloat16)
+    let prefetcher = Prefetcher()
+    var cursor = PrefetchCursor(VirtualFile(tensor.extents))
+    cursor.advance(to: 0, prefetcher)
+    for _ in 0..<1000 where !large.isResident(large.size - 4096..<large.size) { usleep(10_000) }
+    #expect(large.isResident(large.size - 4096..<large.size))
+  }
+
   /// What is in the page cache is left alone, once that is known.
   @Test func aFileInMemoryIsWarm() throws {
     _ = try file.contents()

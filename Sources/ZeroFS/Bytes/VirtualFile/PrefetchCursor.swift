@@ -4,6 +4,8 @@ package struct PrefetchCursor: Sendable {
   private static let distance = Prefetcher.maxThreads * Prefetcher.pieceCount
   /// Bytes of a file that are asked for at a time.
   private static let stride = 4 << 20
+  /// Bytes at the end of a file, which who unpacks an archive reads first (PyTorch's `miniz.c`: `mz_zip_reader_locate_header_sig`).
+  private static let end = 4 << 10
   /// Steps ahead: of files that have no data there are many.
   private static let maxSteps = 256
 
@@ -77,6 +79,10 @@ package struct PrefetchCursor: Sendable {
       if bytes > 0 {
         let answer = prefetcher.request(ranges)
         isCold = answer != .warm
+        if isCold && asked == 0 {
+          let end = max(0, file.count - PrefetchCursor.end)..<file.count
+          prefetcher.request(file.sourceRanges(of: end))
+        }
         // Asked for again at the next call.
         if answer == .full { break }
       }
