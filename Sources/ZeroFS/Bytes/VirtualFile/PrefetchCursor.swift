@@ -4,7 +4,8 @@ package struct PrefetchCursor: Sendable {
   private static let distance = Prefetcher.maxThreads * Prefetcher.pieceCount
   /// Bytes of a file that are asked for at a time.
   private static let stride = 4 << 20
-  /// Bytes at the end of a file, which who unpacks an archive reads first (PyTorch's `miniz.c`: `mz_zip_reader_locate_header_sig`).
+  /// Bytes at the end of a file, where who unpacks an archive looks for its directory (PyTorch's `miniz.c`:
+  /// `mz_zip_reader_locate_header_sig`).
   private static let end = 4 << 10
   /// Steps ahead: of files that have no data there are many.
   private static let maxSteps = 256
