@@ -24,6 +24,7 @@ import cold
 import converter
 import export
 import machine
+import processors
 import report
 import scale
 import storage
@@ -78,6 +79,8 @@ def main() -> None:
             nodes = [cold.four_nodes(binary, program, scratch, disk)]
         else:
             slow, ranks, nodes = [], [], []
+        say("many processors")
+        served = processors.measure(binary, smollm2(options.smollm2), scratch, options.rounds)
         say(f"Hugging Face directories: {options.rounds} rounds")
         exported = export.measure(binary, scratch, smollm2(options.smollm2), options.rounds)
         say(f"throughput: {options.rounds} rounds")
@@ -85,12 +88,13 @@ def main() -> None:
 
     chart.draw(rows, f"{described['date']}, {described['CPU']}", HERE / "ratios.svg")
     sections = [report.throughput(rows, options.rounds), report.sizes(sizes), report.growth(grown), report.storage(stored, options.rounds),
-                report.exported(exported, options.rounds), report.cold(slow, ranks, nodes), against]
+                report.exported(exported, options.rounds), report.cold(slow, ranks, nodes),
+                report.processors(served, options.rounds), against]
     report.write([report.head(described, time.monotonic() - start), *sections])
     raw = {"machine": described, "rows": [vars(row) for row in rows + stored.rows + exported], "sizes": [dataclasses.asdict(s) for s in sizes],
            "growth": [dataclasses.asdict(g) for g in grown], "archives": [dataclasses.asdict(a) for a in stored.archives],
            "cold": [dataclasses.asdict(c) for c in slow], "one_rank": [dataclasses.asdict(r) for r in ranks],
-           "nodes": [dataclasses.asdict(n) for n in nodes]}
+           "nodes": [dataclasses.asdict(n) for n in nodes], "processors": served}
     rounded = json.loads(json.dumps(raw), parse_float=lambda text: float(f"{float(text):.5g}"))
     (HERE / "results.json").write_text(json.dumps(rounded) + "\n")
     print("\n" + "\n".join(sections))

@@ -5,6 +5,7 @@ from pathlib import Path
 from cold import GOAL, SOONER_GOAL, SOURCE_BYTES_GOAL, Cold, Nodes, OneRank
 from converter import STEPS, Way
 from measure import Row
+from processors import GOAL as READERS_GOAL
 from scale import RANDOM_READS, READ_BYTES, Growth, Size
 from storage import Found
 
@@ -88,6 +89,19 @@ def cold(found: list[Cold], ranks: list[OneRank], nodes: list[Nodes]) -> str:
     lines += [f"| {one.title} | {sum(one.counted) / 1e9:.2f} GB | {one.planned / 1e9:.2f} GB | {sum(one.counted) / one.planned:.3f} "
               f"| {' '.join(f'{count / 1e9:.2f}' for count in one.counted)} GB (planned at most {one.largest / 1e9:.2f}) "
               f"| {one.tree / 1e9:.1f} GB |" for one in nodes]
+    return "\n".join(lines) + "\n"
+
+
+def processors(found: dict[int, list[float]], rounds: int) -> str:
+    lines = [
+        "## Many processors\n",
+        "A node of 64 processors simulated on this machine ([processors.py](processors.py)): copies wait for a timer and take no "
+        "processor, all else that the daemon does for a read is real. Reads a second of each reader, next to those of one who reads "
+        f"alone; {rounds} rounds.\n",
+        "| readers | speed of each | goal | |", "|---|---|---|---|"]
+    for count, ratios in found.items():
+        goal = f"≥ {READERS_GOAL} | {verdict(statistics.median(ratios) >= READERS_GOAL)}" if count == 12 else " | "
+        lines.append(f"| {count} | {spread(ratios, 2)} | {goal} |")
     return "\n".join(lines) + "\n"
 
 

@@ -22,7 +22,8 @@ final class FuseServer: Sendable {
   /// Whether file contents pass through the kernel's page cache.
   let isCached: Bool
   let logger: Logger
-  let readAhead = ReadAhead(capacity: maxRead)
+  // For twelve ranks, each of which reads a file and has the next open: less than 64 MB together.
+  let readAhead = ReadAhead(capacity: maxRead, maxKept: 24)
   let prefetcher = Prefetcher()
   let cursors = PrefetchCursors()
   let coldReads = ColdReads()

@@ -12,13 +12,15 @@ final class GatherBuffer: @unchecked Sendable {
 /// Buffers that nobody has. A few are kept: there may be as many as reads at a time (`FuseServer.maxThreads`), of a megabyte
 /// each.
 struct IdleBuffers {
-  static let maxCount = 10
+  let maxCount: Int
   private var buffers: [GatherBuffer] = []
+
+  init(maxCount: Int) { self.maxCount = maxCount }
 
   mutating func take() -> GatherBuffer? { buffers.popLast() }
 
   /// Drops it where there are enough.
   mutating func keep(_ buffer: GatherBuffer) {
-    if buffers.count < IdleBuffers.maxCount { buffers.append(buffer) }
+    if buffers.count < maxCount { buffers.append(buffer) }
   }
 }

@@ -23,7 +23,7 @@ final class ReadAhead: Sendable {
   }
 
   private struct State {
-    var idle = IdleBuffers()
+    var idle: IdleBuffers
     /// At most one of a handle; the oldest first.
     var windows: [Window] = []
     var reads = 0
@@ -31,7 +31,8 @@ final class ReadAhead: Sendable {
     var lent = 0
     /// Whose the last reads were.
     var recent: [ObjectIdentifier] = []
-    var readers: Int { Set(recent).count }
+    // Not a set: nothing else of what is done behind the lock makes memory.
+    var readers: Int { recent.indices.count { recent.firstIndex(of: recent[$0]) == $0 } }
 
     mutating func note(_ handle: FileHandle) {
       reads += 1
@@ -42,17 +43,20 @@ final class ReadAhead: Sendable {
 
   /// The longest window, in bytes.
   let capacity: Int
+  private let maxKept: Int
   private let processors: Int
-  private static let maxWindows = 10
   /// A handle counts as a reader while it is among the last so many reads.
   private static let maxRecent = 16
   /// A window that is as many reads old, of all handles, makes room for another: its reader has stopped or gone elsewhere.
   private static let maxAge = 1000
-  private let state = LockedValue(State())
+  private let state: LockedValue<State>
 
-  init(capacity: Int, processors: Int = Workers.cores) {
+  /// - Parameter maxKept: windows that are composed ahead, and as many buffers for further reads.
+  init(capacity: Int, maxKept: Int, processors: Int = Workers.cores) {
     self.capacity = capacity
+    self.maxKept = maxKept
     self.processors = processors
+    state = LockedValue(State(idle: IdleBuffers(maxCount: maxKept)))
   }
 
   /// A buffer for `window`; `nil` when another thread is composing it, and will answer `request`.
@@ -98,13 +102,13 @@ final class ReadAhead: Sendable {
   ///
   /// - There is no processor for it. Each reader needs one to take in what it gets, and each thread that has a buffer another.
   /// - A window of the handle is there already.
-  /// - There are `maxWindows`, and none is older than `maxAge`.
+  /// - There are `maxKept`, and none is older than `maxAge`.
   func begin(_ window: Range<Int>, of handle: FileHandle, in buffer: GatherBuffer) -> Bool {
     state.withLock { state in
       guard state.lent + state.readers <= processors,
         !state.windows.contains(where: { $0.handle === handle })
       else { return false }
-      if state.windows.count == ReadAhead.maxWindows {
+      if state.windows.count == maxKept {
         let stale = state.windows.firstIndex {
           $0.isComposed && state.reads - $0.begun > ReadAhead.maxAge
         }

@@ -6,7 +6,7 @@ import Testing
 
 /// Windows that are composed before they are asked for. What is in a buffer is seen by its pieces.
 @Suite struct ReadAheadTests {
-  let pool = ReadAhead(capacity: 64, processors: 1000)
+  let pool = ReadAhead(capacity: 64, maxKept: 10, processors: 1000)
   let file = VirtualFile((0..<10).map { String(repeating: "\($0)", count: 10) }.joined())
 
   func handle() -> FileHandle { FileHandle(OpenFile(path: "file", file: file), PrefetchCursors()) }
@@ -59,7 +59,7 @@ import Testing
 
   /// A processor for each reader and for each thread with a buffer. A reader is whoever was heard of in sixteen reads.
   @Test(arguments: [true, false]) func nothingIsComposedAheadWithoutAProcessor(released: Bool) throws {
-    let pool = ReadAhead(capacity: 64, processors: 2)
+    let pool = ReadAhead(capacity: 64, maxKept: 10, processors: 2)
     let (first, second) = (handle(), handle())
     let buffer = try #require(pool.lend(0..<10, of: first, to: request(1))).buffer
     #expect(pool.begin(10..<20, of: first, in: buffer))
@@ -132,6 +132,17 @@ import Testing
     #expect(released == nil)
     if whileComposing { #expect(pool.end(buffer, isComposed: true) == nil) }
     #expect(try #require(pool.lend(0..<10, of: self.handle(), to: request(2))).buffer === buffer)
+  }
+
+  @Test(arguments: [1, 24]) func noMoreWindowsAreKeptThanWanted(count: Int) throws {
+    let pool = ReadAhead(capacity: 64, maxKept: count, processors: 1000)
+    let handles = (0...count).map { _ in handle() }
+    for (number, handle) in handles.enumerated() {
+      let loan = try #require(pool.lend(0..<10, of: handle, to: request(1)))
+      let begun = pool.begin(10..<20, of: handle, in: loan.buffer)
+      #expect(begun == (number < count))
+      if begun { #expect(pool.end(loan.buffer, isComposed: true) == nil) } else { pool.giveBack(loan.buffer) }
+    }
   }
 
   @Test func tenWindowsAreKeptAndTheStaleMakeRoom() throws {
