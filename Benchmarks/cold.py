@@ -304,9 +304,9 @@ def four_nodes(zerofs: Path, slow: Path, scratch: Path, disk: Path) -> Nodes:
 
 
 def files_of(step: Path, stage: int, tp: int, dp: int) -> list[Path]:
-    """MDS numbers its layers from 1, the embedding's; the first block is 3."""
+    """MDS numbers its layers from 1, the embedding's; the first block is 2."""
     def is_ours(layer: Path) -> bool:
-        block = int(layer.name.split("-")[0].removeprefix("layer_")) - 3
+        block = int(layer.name.split("-")[0].removeprefix("layer_")) - 2
         return min(max(block, 0) // (LLAMA_8B["layers"] // 4), 3) == stage
     model = stage * 4 + tp
     return [step / f"mp_rank_{model:02}_model_states.pt", *filter(is_ours, sorted(step.glob(f"layer_*-model_{tp:02}-*"))),
