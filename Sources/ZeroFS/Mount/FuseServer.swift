@@ -60,8 +60,9 @@ final class FuseServer: Sendable {
     status.st_mtim = superblock.root.modified
     status.st_ctim = superblock.root.modified
     status.st_atim = superblock.root.modified
-    // A hint for cp, cat and Python's buffered files: one request per read.
-    status.st_blksize = FuseServer.maxRead
+    // What cat, cp and Python's buffered files read at a time. cat and cp never read less; a `torch.load` opens with four such reads of
+    // a file's start, all but the first for nothing, and reads tensors whole.
+    status.st_blksize = 128 << 10
     switch inode.content {
     case .directory(_, let subdirectories):
       status.st_mode = S_IFDIR | 0o555
