@@ -146,17 +146,20 @@ package final class Prefetcher: Sendable {
   }
 
   private static func run(_ pool: Pool) {
-    let scratch = Prefetcher.scratch()
-    defer { scratch.deallocate() }
     while true {
       pool.state.withLock { $0.idle += 1 }
       while sem_wait(pool.work) != 0 {}
+      var isMissing = false
       let work = pool.turn.withLock { _ in
         let work = pool.state.withLock { state in
           state.idle -= 1
           return state.isClosed ? nil : state.take()
         }
-        if let range = work?.range { range.file.announce(range.bytes) }
+        if let range = work?.range {
+          // A fast disk may have read it before this thread comes to wait for it.
+          isMissing = range.file.isMissing(range.bytes)
+          range.file.announce(range.bytes)
+        }
         return work
       }
       guard let work else {
@@ -164,21 +167,18 @@ package final class Prefetcher: Sendable {
         continue
       }
       let range = work.range
-      let waited = try? range.file.fetch(range.bytes, through: scratch)
+      let blocked = try? range.file.fetch(range.bytes)
+      let waited = blocked.map { $0 || isMissing && range.file.isResident(range.bytes) }
       // What isn't in memory even now won't ever be. Not its first page, nor the last: those may start readahead, and wait for that.
       let isKept: Bool
       if waited == true && work.isFirst {
         let start = min(range.bytes.lowerBound + 4096, range.bytes.upperBound - 1)
-        isKept = (try? range.file.fetch(start..<(start + 1), through: scratch)) == false
+        isKept = (try? range.file.fetch(start..<(start + 1))) == false
       } else {
         isKept = true
       }
       pool.state.withLock { $0.finish(range, waited: waited, isKept: isKept, now) }
     }
-  }
-
-  fileprivate static func scratch() -> UnsafeMutableRawBufferPointer {
-    .allocate(byteCount: 16 << 10, alignment: 4096)
   }
 
   /// Seconds.
@@ -220,7 +220,8 @@ extension Prefetcher.State {
         answer = .asked
         if then == Prefetcher.pending { continue }
         if source.warmth == .unknown && source.pending == 0 {
-          let isMissing = range.file.isMissing(at: piece * Prefetcher.pieceCount)
+          let start = piece * Prefetcher.pieceCount
+          let isMissing = range.file.isMissing(start..<(start + 1))
           source.maxPending = isMissing ? Prefetcher.maxMissing : Prefetcher.maxQuick
         }
         if source.warmth == .unknown && source.pending >= source.maxPending || new.count >= room {

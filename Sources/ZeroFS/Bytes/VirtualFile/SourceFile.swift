@@ -85,26 +85,24 @@ package final class SourceFile: StoredFile {
   /// `VM_READAHEAD_PAGES`).
   private static let readaheadCount = 128 << 10
 
-  /// Has the kernel read `range`, of at most a thousand times `scratch`, into its page cache. What is read goes into the same short
-  /// piece of memory again and again, which stays in the processor's cache.
+  /// Has the kernel read `range` into its page cache, and waits for it. Nothing is copied: it goes to /dev/null by sendfile(2).
   ///
   /// - Returns: whether that had to wait for the storage.
-  func fetch(_ range: Range<Int>, through scratch: UnsafeMutableRawBufferPointer) throws(ReadError) -> Bool {
+  func fetch(_ range: Range<Int>) throws(ReadError) -> Bool {
     let waits = BlockedThread.count
     var position = range.lowerBound
     while position < range.upperBound {
-      let left = range.upperBound - position
-      let pieces = stride(from: 0, to: left, by: scratch.count).map {
-        iovec(iov_base: scratch.baseAddress, iov_len: min(scratch.count, left - $0))
-      }
-      let count = preadv(descriptor, pieces, Int32(pieces.count), position)
-      if count < 0 && errno == EINTR { continue }
-      guard count != 0 else { throw .endOfFile(path: path, offset: position) }
-      guard count > 0 else { throw .io(path: path, offset: position, errno: errno) }
-      position += count
+      let count = sendfile(SourceFile.null, descriptor, &position, range.upperBound - position)
+      if count > 0 || errno == EINTR && count < 0 { continue }
+      guard count < 0 else { throw .endOfFile(path: path, offset: position) }
+      // A file system without splice_read.
+      guard errno == EINVAL else { throw .io(path: path, offset: position, errno: errno) }
+      position += try bytes(position..<range.upperBound).count
     }
     return BlockedThread.count != waits
   }
+
+  private static let null = open("/dev/null", O_WRONLY | O_CLOEXEC)
 
   /// Has the kernel request all of `range` at once, and doesn't wait: by itself it makes one or two requests at a time, and for one call
   /// no more than one.
@@ -130,9 +128,9 @@ package final class SourceFile: StoredFile {
     }
   }
 
-  /// Whether the kernel says that the page at `offset` isn't in the page cache.
-  func isMissing(at offset: Int) -> Bool {
-    isAccountable && offset < size && !isResident(offset..<(offset + 1))
+  /// Whether the kernel says that a page of `range` isn't in the page cache.
+  func isMissing(_ range: Range<Int>) -> Bool {
+    isAccountable && range.upperBound <= size && !isResident(range)
   }
 
   /// Whether this process is told what the page cache has of the file.

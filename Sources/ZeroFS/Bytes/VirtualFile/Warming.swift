@@ -35,20 +35,14 @@ package struct Warming: Sendable {
     let number: Int
   }
 
-  // Unchecked: one thread has it.
-  private final class Scratch: @unchecked Sendable {
-    let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 16 << 10, alignment: 4096)
-    deinit { memory.deallocate() }
-  }
-
   /// Reads them, as many at a time as a mount would.
   ///
   /// - Throws: `ReadError`.
   package func run(_ progress: ByteProgress) throws {
     _ = try Workers.run(
-      Prefetcher.maxThreads, pieces, progress, context: { Scratch() },
-      { scratch, piece in
-        _ = try piece.file.fetch(piece.bytes, through: scratch.memory)
+      Prefetcher.maxThreads, pieces, progress, context: {},
+      { _, piece in
+        _ = try piece.file.fetch(piece.bytes)
         try progress.advance(piece.bytes.count)
       })
   }
