@@ -32,7 +32,7 @@ import sys, torch, deepspeed
 for path in sys.argv[1:]:
     torch.load(path, map_location="cpu", weights_only=False)
 """
-# Into one MiB, as cat does.
+# Into the same MiB again and again; cat asks for 128 KiB at a time.
 CAT = """
 import os, sys
 buffer = memoryview(bytearray(1 << 20))

@@ -136,7 +136,7 @@ _BUFFER = memoryview(memory(MIB))
 
 
 def rereading(*windows: tuple[Path, int, int]) -> Callable[[], int]:
-    """The same into one MiB that stays in the cache, as cat and cp read."""
+    """The same into one MiB that stays in the cache, as `dd bs=1M` reads."""
     return lambda: sum(read(path, start, count, _BUFFER) for path, start, count in windows)
 
 

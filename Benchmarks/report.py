@@ -32,7 +32,7 @@ def throughput(rows: list[Row], rounds: int) -> str:
         "## Throughput\n",
         f"Each figure next to its reference, in the same run, interleaved: {rounds} rounds, each at least 256 MiB in "
         "requests of 1 MiB into new memory, as torch.load and other loaders read; *memory reused*: into one MiB that stays in the "
-        "cache, as cat and cp read. Ratio: median (min–max) of the rounds' ratios; the figures themselves are medians. For "
+        "cache, as `dd bs=1M` reads. Ratio: median (min–max) of the rounds' ratios; the figures themselves are medians. For "
         "CPU per GB less is better. *Tmpfs*, *ext4*: a plain file with the same bytes. *C twin*: "
         "[twin.c](twin.c), the least that a FUSE program has to do for the same windows.\n",
         "![ratios](ratios.svg)\n",
