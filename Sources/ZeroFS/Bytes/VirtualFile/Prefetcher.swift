@@ -167,8 +167,10 @@ package final class Prefetcher: Sendable {
         continue
       }
       let range = work.range
-      let blocked = try? range.file.fetch(range.bytes)
-      let waited = blocked.map { $0 || isMissing && range.file.isResident(range.bytes) }
+      // Waits for the last request, before which the others have come: a thread that waits for each is woken by each.
+      let end = (range.bytes.upperBound - 1)..<range.bytes.upperBound
+      let waits = try? [end, range.bytes].count { try range.file.fetch($0) }
+      let waited = waits.map { $0 > 0 || isMissing && range.file.isResident(range.bytes) }
       // What isn't in memory even now won't ever be. Not its first page, nor the last: those may start readahead, and wait for that.
       let isKept: Bool
       if waited == true && work.isFirst {
