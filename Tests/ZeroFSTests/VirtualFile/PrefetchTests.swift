@@ -132,21 +132,29 @@ import Testing
 
   /// A zip reader's first read but one is of the file's end, far beyond what is asked for of its start.
   @Test func theEndOfAFileIsAskedForWithItsStart() throws {
-    let path = NSTemporaryDirectory() + "zerofs-end-\(UUID().uuidString)"
-    defer { unlink(path) }
-    try Data(count: 64 << 20).write(to: URL(fileURLWithPath: path))
-    let descriptor = open(path, O_RDONLY)
-    fsync(descriptor)
-    // tmpfs keeps it.
-    posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED)
-    close(descriptor)
-    let large = try SourceFile(path: path)
-    let tensor = TensorExpression(source: large, offset: 0, shape: [large.size / 2], dtype: .bfloat16)
-    let prefetcher = Prefetcher()
-    var cursor = PrefetchCursor(VirtualFile(tensor.extents))
-    cursor.advance(to: 0, prefetcher)
-    for _ in 0..<1000 where !large.isResident(large.size - 4096..<large.size) { usleep(10_000) }
-    #expect(large.isResident(large.size - 4096..<large.size))
+    try withColdFile(count: 64 << 20) { file, _ in
+      let tensor = TensorExpression(source: file, offset: 0, shape: [file.size / 2], dtype: .bfloat16)
+      let prefetcher = Prefetcher()
+      var cursor = PrefetchCursor(VirtualFile(tensor.extents))
+      cursor.advance(to: 0, prefetcher)
+      for _ in 0..<1000 where !file.isResident(file.size - 4096..<file.size) { usleep(10_000) }
+      #expect(file.isResident(file.size - 4096..<file.size))
+    }
+  }
+
+  /// What was read ahead a moment ago and left the page cache since is read ahead for the next reader again.
+  @Test func whatWasDroppedIsAskedForAgain() throws {
+    try withColdFile(count: 16 << 20) { file, drop in
+      let prefetcher = Prefetcher()
+      for _ in 0..<2 {
+        for _ in 0..<1000 where !file.isResident(0..<file.size) {
+          prefetcher.request([SourceRange(file, 0..<file.size)])
+          usleep(10_000)
+        }
+        #expect(file.isResident(0..<file.size))
+        drop()
+      }
+    }
   }
 
   /// What is in the page cache is left alone, once that is known.
@@ -187,6 +195,23 @@ import Testing
     let progress = ByteProgress(totalBytes: warming.bytes)
     try warming.run(progress)
     #expect(progress.doneBytes == file.size)
+  }
+
+  /// Calls `body` with a file of which the page cache has nothing, and what drops it again. On tmpfs it is kept.
+  private func withColdFile(count: Int, _ body: (_ file: SourceFile, _ drop: () -> Void) throws -> Void)
+    throws
+  {
+    let path = NSTemporaryDirectory() + "zerofs-cold-\(UUID().uuidString)"
+    try Data(count: count).write(to: URL(fileURLWithPath: path))
+    let descriptor = open(path, O_RDONLY)
+    defer {
+      close(descriptor)
+      unlink(path)
+    }
+    fsync(descriptor)
+    let drop = { _ = posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED) }
+    drop()
+    try body(try SourceFile(path: path), drop)
   }
 
   /// Of the first file: bf16 widened to fp32.

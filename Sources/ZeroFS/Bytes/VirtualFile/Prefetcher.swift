@@ -32,6 +32,11 @@ package final class Prefetcher: Sendable {
     var quick = 0
     /// Pieces that weren't in the page cache even after they were read, while nothing is known of the file.
     var lost = 0
+
+    func bytes(of piece: Int) -> Range<Int> {
+      let start = piece * Prefetcher.pieceCount
+      return start..<min(start + Prefetcher.pieceCount, file.size)
+    }
   }
 
   fileprivate struct State {
@@ -51,7 +56,7 @@ package final class Prefetcher: Sendable {
   fileprivate static let maxMissing = 32
   /// Pieces that wait for a thread.
   fileprivate static let maxQueue = 1024
-  /// Seconds for which a piece that was read is taken to be in the page cache still.
+  /// Seconds for which a piece that was read is taken to be in the page cache still, unless the kernel says otherwise.
   fileprivate static let maxAge: UInt32 = 60
   /// Seconds likewise for which who reads it is taken to be where the storage is the bottleneck.
   static let maxMoment: UInt32 = 5
@@ -214,7 +219,9 @@ extension Prefetcher.State {
       var answer = Prefetcher.Answer.warm
       for piece in pieces where piece < source.pieces.count {
         let then = source.pieces[piece]
-        if then != Prefetcher.pending && then != 0 && now < then + Prefetcher.maxAge {
+        if then != Prefetcher.pending && then != 0 && now < then + Prefetcher.maxAge
+          && !range.file.isMissing(source.bytes(of: piece))
+        {
           // Read a moment ago, for this reader or one before it in its order: what comes behind is asked for, too.
           if source.warmth == .cold && now < then + Prefetcher.maxMoment { answer = .asked }
           continue
@@ -253,9 +260,7 @@ extension Prefetcher.State {
       sources[key]?.pending -= 1
       return nil
     }
-    let start = piece * Prefetcher.pieceCount
-    let bytes = start..<min(start + Prefetcher.pieceCount, source.file.size)
-    return (SourceRange(source.file, bytes), source.warmth == .unknown)
+    return (SourceRange(source.file, source.bytes(of: piece)), source.warmth == .unknown)
   }
 
   /// - Parameter waited: whether the piece wasn't there; `nil` if it can't be read, which whoever needs it will find out.
