@@ -220,7 +220,7 @@ extension Prefetcher.State {
       for piece in pieces where piece < source.pieces.count {
         let then = source.pieces[piece]
         if then != Prefetcher.pending && then != 0 && now < then + Prefetcher.maxAge
-          && !range.file.isMissing(source.bytes(of: piece))
+          && !range.file.isMissing(source.bytes(of: piece).clamped(to: range.bytes))
         {
           // Read a moment ago, for this reader or one before it in its order: what comes behind is asked for, too.
           if source.warmth == .cold && now < then + Prefetcher.maxMoment { answer = .asked }
