@@ -8,7 +8,7 @@ import json
 import os
 import sys
 
-import environment  # noqa: F401
+import environment
 import torch
 
 import transformers_engine
@@ -20,6 +20,7 @@ def say(step: int, steps: int, loss: float) -> None:
 
 def train(case: dict) -> dict:
     from transformers import AutoConfig, AutoModelForCausalLM
+    environment.widen_products()
     torch.manual_seed(1)
     config = AutoConfig.from_pretrained(case["hf"])
     engine = transformers_engine.engine_of(AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16), case["zero"])
