@@ -49,8 +49,9 @@ class Readers:
                     self.wrong.append(path)
 
     def go_on(self, more: int = 20) -> bool:
-        before = self.rounds
-        return wait_until(lambda: self.rounds >= before + more, 60)
+        goal = self.rounds + more
+        wait_until(lambda: self.rounds >= goal or not any(thread.is_alive() for thread in self.threads), 60)
+        return self.rounds >= goal
 
     def end(self) -> None:
         self.ending.set()
