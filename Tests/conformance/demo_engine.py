@@ -13,6 +13,9 @@ import torch
 
 import transformers_engine
 
+# Once in each process: the two that train import this module, too.
+environment.widen_products()
+
 
 def say(step: int, steps: int, loss: float) -> None:
     print(f"step {step:2d} of {steps}: loss {loss:.4f}", file=sys.stderr, flush=True)
@@ -20,7 +23,6 @@ def say(step: int, steps: int, loss: float) -> None:
 
 def train(case: dict) -> dict:
     from transformers import AutoConfig, AutoModelForCausalLM
-    environment.widen_products()
     torch.manual_seed(1)
     config = AutoConfig.from_pretrained(case["hf"])
     engine = transformers_engine.engine_of(AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16), case["zero"])
